@@ -1,0 +1,107 @@
+//! One Kubernetes object as it was read.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+
+use super::Issue;
+use crate::cluster::{Labels, Namespace, Node, Owner, Owners, Pod, Service};
+use crate::dialect::network_policy::NetworkPolicy;
+
+/// What one text held.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Manifest {
+    /// The objects that can be used, in the order of the text.
+    pub objects: Vec<Object>,
+    /// What was left out, and what is odd.
+    pub issues: Vec<Issue>,
+}
+
+/// One object: what all kinds have in common, and what we use of its kind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object {
+    /// Its API group; empty for the core group.
+    pub group: String,
+    /// Its API version within the group.
+    pub version: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its namespace; `None` for cluster-scoped kinds. `default` where a namespaced kind has none.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Its uid; empty when unknown.
+    pub uid: String,
+    /// `metadata.generation`: grows with the spec.
+    pub generation: Option<i64>,
+    /// `metadata.resourceVersion`: grows with any change.
+    pub resource_version: Option<String>,
+    /// `metadata.creationTimestamp`.
+    pub created: Option<DateTime<Utc>>,
+    /// `metadata.deletionTimestamp`.
+    pub deletion: Option<DateTime<Utc>>,
+    /// `metadata.labels`.
+    pub labels: Labels,
+    /// Where it was read.
+    pub origin: Origin,
+    /// What we use of it.
+    pub body: Body,
+}
+
+impl Object {
+    /// `NetworkPolicy shop/redis`, as messages name it.
+    pub fn title(&self) -> String {
+        match &self.namespace {
+            Some(namespace) => format!("{} {namespace}/{}", self.kind, self.name),
+            None => format!("{} {}", self.kind, self.name),
+        }
+    }
+}
+
+/// What we use of an object, by kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    /// `v1` Namespace.
+    Namespace(Namespace),
+    /// `v1` Node.
+    Node(Node),
+    /// `v1` Pod.
+    Pod(Pod),
+    /// `v1` Service.
+    Service(Service),
+    /// ReplicaSet, Deployment, StatefulSet, DaemonSet, Job, CronJob and their kin: who owns it.
+    Controller(Option<Owner>),
+    /// `networking.k8s.io` NetworkPolicy.
+    NetworkPolicy(NetworkPolicy),
+    /// Any other kind.
+    Other,
+}
+
+/// Where an object was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The file as the caller named it.
+    pub file: String,
+    /// The line where the object begins, counted from 1.
+    pub line: u32,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+impl Owners {
+    /// The controllers among `objects`.
+    pub fn from_objects(objects: &[Object]) -> Self {
+        let mut owners = Self::default();
+        for object in objects {
+            if let Body::Controller(owner) = &object.body {
+                let namespace = object.namespace.as_deref().unwrap_or_default();
+                owners.insert(namespace, &object.kind, &object.name, owner.clone());
+            }
+        }
+        owners
+    }
+}
