@@ -1,0 +1,159 @@
+//! The commit record: files in, files out, how far each source was read. Pure.
+//!
+//! A record is one JSON object in `_flowaudit/commits/<20 digits>.json`, created only if absent and never changed.
+//! Its first field is the version; `tests/formats/` keeps one of every version ever written.
+
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::CheckpointDelta;
+use crate::layout::{BatchId, Hour, Partition, parse_file_key};
+use crate::table::Table;
+
+/// The version of the records this program writes.
+pub const VERSION: u64 = 1;
+
+/// One data file of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileEntry {
+    /// The key relative to the root of the lake.
+    pub path: String,
+    /// The table.
+    pub table: Table,
+    /// The partition.
+    pub partition: Partition,
+    /// Number of rows.
+    pub rows: u64,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Smallest value of the table's time column in microseconds since the epoch; `None` when there is none.
+    pub min_us: Option<i64>,
+    /// Largest value of the table's time column in microseconds since the epoch; `None` when there is none.
+    pub max_us: Option<i64>,
+}
+
+/// An hour that was analysed, and the commit whose state was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnalysedHour {
+    /// The hour.
+    pub hour: Hour,
+    /// Number of the snapshot that was analysed.
+    pub at: u64,
+}
+
+/// A stretch whose analysed hours must be looked at again: half-open, in microseconds since the epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reopened {
+    /// The first instant.
+    pub from_us: i64,
+    /// The first instant after it.
+    pub to_us: i64,
+}
+
+/// What one batch changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommitRecord {
+    /// Version of this format.
+    pub version: u64,
+    /// The number of the commit; the first one is 1.
+    pub number: u64,
+    /// The batch that was published.
+    pub batch: BatchId,
+    /// Files that become visible.
+    pub added: Vec<FileEntry>,
+    /// Keys of files that are visible no longer.
+    pub removed: Vec<String>,
+    /// How far sources were read.
+    pub checkpoints: Vec<CheckpointDelta>,
+    /// Hours that were analysed.
+    pub analysed: Vec<AnalysedHour>,
+    /// Stretches that must be analysed again.
+    pub reopened: Vec<Reopened>,
+}
+
+/// Why a record or another of our own JSON files cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FormatError {
+    /// It is not what we write.
+    #[error("not what flowaudit writes: {0}")]
+    Garbage(#[source] serde_json::Error),
+    /// A newer program wrote it.
+    #[error("it has version {found}, and this program knows versions up to {known}")]
+    Newer {
+        /// The version found.
+        found: u64,
+        /// The newest version we know.
+        known: u64,
+    },
+    /// It contradicts itself or its name.
+    #[error("{0}")]
+    Contradiction(String),
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    version: u64,
+}
+
+/// Refuses what a newer program wrote, before anything else is looked at.
+pub fn check_version(bytes: &[u8], known: u64) -> Result<(), FormatError> {
+    let found: Versioned = serde_json::from_slice(bytes).map_err(FormatError::Garbage)?;
+    match found.version {
+        0 => Err(FormatError::Contradiction("it has version 0".to_string())),
+        found if found > known => Err(FormatError::Newer { found, known }),
+        _ => Ok(()),
+    }
+}
+
+impl CommitRecord {
+    /// Reads the record with number `number`.
+    pub fn parse(number: u64, bytes: &[u8]) -> Result<Self, FormatError> {
+        check_version(bytes, VERSION)?;
+        let record: Self = serde_json::from_slice(bytes).map_err(FormatError::Garbage)?;
+        if record.number != number {
+            return Err(FormatError::Contradiction(format!(
+                "it calls itself commit {}",
+                record.number
+            )));
+        }
+        record.added.iter().try_for_each(check_entry)?;
+        record.removed.iter().try_for_each(|key| {
+            parse_file_key(key)
+                .map(drop)
+                .map_err(|e| FormatError::Contradiction(e.to_string()))
+        })?;
+        Ok(record)
+    }
+
+    /// The text of the record.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        json(self)
+    }
+}
+
+/// An entry must lie where its table and partition say.
+pub fn check_entry(entry: &FileEntry) -> Result<(), FormatError> {
+    let key = parse_file_key(&entry.path).map_err(|e| FormatError::Contradiction(e.to_string()))?;
+    if (key.table, key.partition) == (entry.table, entry.partition) {
+        Ok(())
+    } else {
+        Err(FormatError::Contradiction(format!(
+            "`{}` does not lie in partition `{}` of {}",
+            entry.path, entry.partition, entry.table
+        )))
+    }
+}
+
+/// A value as one line of JSON.
+pub fn json<T: Serialize>(value: &T) -> Vec<u8> {
+    #[expect(
+        clippy::expect_used,
+        reason = "structs of text, numbers and lists with text keys always have a JSON form"
+    )]
+    let mut bytes = serde_json::to_vec(value).expect("our own structs serialize");
+    bytes.push(b'\n');
+    bytes
+}

@@ -1,0 +1,83 @@
+//! `edges`: all one client did to one server on one port in one hour.
+
+table! {
+    /// All one client did to one server on one port in one hour under one verdict with one observation.
+    Edges: EdgeRow {
+        /// Start of the hour.
+        hour_us: Time as "hour",
+        /// What the client is: `pod`, `node`, `service`, `load-balancer`, `external`, `ambiguous` and so on.
+        client_kind: Key,
+        /// The cluster of the client.
+        client_cluster: Key or "not of a known cluster",
+        /// The namespace of the client.
+        client_namespace: Key or "the client has none",
+        /// The kind of the client's workload.
+        client_workload_kind: Key or "the client has none",
+        /// The name of the client's workload.
+        client_workload: Key or "the client has none",
+        /// The name of the client.
+        client_name: Key or "the client has none",
+        /// The uid of the client.
+        client_uid: Key or "not known",
+        /// The address of the client; a /24 or /64 where external addresses were folded.
+        client_addr: Key,
+        /// What the server is; values as in `client_kind`.
+        server_kind: Key,
+        /// The cluster of the server.
+        server_cluster: Key or "not of a known cluster",
+        /// The namespace of the server.
+        server_namespace: Key or "the server has none",
+        /// The kind of the server's workload.
+        server_workload_kind: Key or "the server has none",
+        /// The name of the server's workload.
+        server_workload: Key or "the server has none",
+        /// The name of the server.
+        server_name: Key or "the server has none",
+        /// The uid of the server.
+        server_uid: Key or "not known",
+        /// The address of the server; a /24 or /64 where external addresses were folded.
+        server_addr: Key,
+        /// The port at the server.
+        server_port: Int,
+        /// IP protocol number.
+        protocol: Int,
+        /// Distinct five-tuples seen in the hour.
+        connections: Count in "connections",
+        /// Packets from client to server.
+        forward_packets: Count in "packets",
+        /// Bytes from client to server.
+        forward_bytes: Count in "bytes",
+        /// TCP flags of the packets from client to server, OR-ed.
+        forward_flags: Int or "not TCP, or not recorded",
+        /// Packets from server to client.
+        reverse_packets: Count in "packets",
+        /// Bytes from server to client.
+        reverse_bytes: Count in "bytes",
+        /// TCP flags of the packets from server to client, OR-ed.
+        reverse_flags: Int or "not TCP, not recorded, or no reply seen",
+        /// What the wire showed: `established`, `refused`, `unanswered` or `rejected`.
+        observation: Key,
+        /// What is declared: `allowed`, `denied` or `unspecified`.
+        verdict: Key,
+        /// What the two together mean.
+        class: Key,
+        /// The policy and rule that decided on each side, JSON.
+        reasons: Json,
+        /// The evidence for which end opened the connection.
+        oriented_by: Key,
+        /// The evidence for who the client was.
+        client_identified_by: Key,
+        /// The evidence for who the server was.
+        server_identified_by: Key,
+        /// Start of the first record that was folded in.
+        first_seen_us: Time as "first_seen",
+        /// End of the last record that was folded in.
+        last_seen_us: Time as "last_seen",
+        /// Records folded in.
+        records: Count in "records",
+        /// External client addresses folded into `client_addr`.
+        client_addrs: Count or "not folded" in "addresses",
+        /// External server addresses folded into `server_addr`.
+        server_addrs: Count or "not folded" in "addresses",
+    }
+}
