@@ -1,15 +1,25 @@
-//! Kubernetes objects from YAML and JSON text: what `kubectl get`, manifests and API lists look like.
+//! Kubernetes objects from YAML and JSON text: what `kubectl get`, manifests, API lists and watches look like.
 //!
 //! Reading never fails. What cannot be used becomes an [`Issue`] that says where and why, and the rest is read.
 
 pub mod issue;
 pub mod object;
+pub mod watch;
+
+pub(crate) mod field;
+pub(crate) mod kinds;
+pub(crate) mod metadata;
+mod names;
+pub(crate) mod print;
+mod read;
+pub(crate) mod selector;
+mod text;
+pub(crate) mod tree;
 
 pub use issue::{Issue, Severity};
 pub use object::{Body, Manifest, Object, Origin};
+pub use read::read;
+pub use watch::{Change, Watch, WatchEvent, read_watch};
 
-/// Reads Kubernetes objects from `text`. `file` is the name that origins and issues carry.
-pub fn read(file: &str, text: &str) -> Manifest {
-    let _ = (file, text);
-    Manifest::default()
-}
+#[cfg(test)]
+mod tests;

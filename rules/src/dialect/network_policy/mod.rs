@@ -1,5 +1,10 @@
 //! `networking.k8s.io/v1` NetworkPolicy (policy-semantics §1).
 
+pub(crate) mod print;
+pub(crate) mod read;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use crate::cidr::Block;

@@ -1,0 +1,335 @@
+//! From documents to objects: lists are opened, kinds recognised, the API server's refusals anticipated.
+
+use super::field::{Field, Notes};
+use super::metadata::{self, Metadata};
+use super::object::{Body, Manifest, Object, Origin};
+use super::text::{Lines, Unreadable, documents};
+use super::tree::{Value, shorten};
+use super::{Issue, Severity, kinds, names};
+use crate::dialect::network_policy;
+
+/// Reads Kubernetes objects from `text`: YAML with one or several documents, or JSON values one after the other.
+/// `kind: List` and typed lists (`PodList`) are opened, however they nest; `null` counts as absent.
+///
+/// `file` is the name that origins and issues carry; nothing is opened.
+///
+/// ```
+/// let manifest = flowaudit_rules::kubernetes::read("web.yaml", "
+/// apiVersion: v1
+/// kind: Pod
+/// metadata: {name: web, namespace: shop, labels: {app: web}}
+/// ---
+/// apiVersion: v1
+/// kind: Pod
+/// metadata: {name: web, name: again}
+/// ");
+/// assert_eq!(manifest.objects[0].title(), "Pod shop/web");
+/// assert_eq!(manifest.issues[0].to_string(), "web.yaml:8: error: the key `name` is there twice");
+/// ```
+pub fn read(file: &str, text: &str) -> Manifest {
+    let lines = Lines::new(text);
+    let mut manifest = Manifest::default();
+    documents(&lines, |line, document| match document {
+        Ok(document) => {
+            let mut reader = Reader {
+                file,
+                lines: &lines,
+                manifest: &mut manifest,
+            };
+            reader.value(&document, line, None);
+        }
+        Err(reason) => manifest.issues.push(unreadable(file, reason)),
+    });
+    manifest
+}
+
+/// A document that could not be read, as an issue.
+pub(super) fn unreadable(file: &str, reason: Unreadable) -> Issue {
+    Issue {
+        severity: Severity::Error,
+        file: file.to_owned(),
+        line: Some(reason.line),
+        object: None,
+        field: None,
+        message: reason.message,
+        help: reason.help,
+    }
+}
+
+/// Takes documents apart into objects.
+pub(super) struct Reader<'r> {
+    pub(super) file: &'r str,
+    pub(super) lines: &'r Lines<'r>,
+    pub(super) manifest: &'r mut Manifest,
+}
+
+/// What the items of a typed list are: they carry neither `apiVersion` nor `kind`.
+#[derive(Clone, Copy)]
+pub(super) struct Inherited<'a> {
+    api_version: Option<&'a str>,
+    kind: &'a str,
+}
+
+impl Reader<'_> {
+    /// Reads one object, list, or sequence of them. `line` is the best that is known of where it stands.
+    pub(super) fn value(&mut self, value: &Value<'_>, line: u32, inherited: Option<Inherited<'_>>) {
+        let line = self.lines.of_value(value).unwrap_or(line);
+        match value {
+            Value::Null => {}
+            Value::List(items) => {
+                for item in items {
+                    self.value(item, line, inherited);
+                }
+            }
+            Value::Map(_) => self.map(value, line, inherited),
+            other => self.refuse(
+                line,
+                format!(
+                    "not a Kubernetes object but {}",
+                    super::field::describe(other)
+                ),
+            ),
+        }
+    }
+
+    fn map(&mut self, value: &Value<'_>, line: u32, inherited: Option<Inherited<'_>>) {
+        let api_version = value
+            .text("apiVersion")
+            .or(inherited.and_then(|list| list.api_version));
+        let Some(kind) = value.text("kind").or(inherited.map(|list| list.kind)) else {
+            return self.refuse(line, "not a Kubernetes object: it has no `kind`".to_owned());
+        };
+        if let Some(item_kind) = kind.strip_suffix("List")
+            && (value.get("items").is_some() || is_list_kind(item_kind))
+        {
+            let inherited = (!item_kind.is_empty()).then_some(Inherited {
+                api_version,
+                kind: item_kind,
+            });
+            match value.get("items") {
+                None => {}
+                Some(items @ Value::List(_)) => self.value(items, line, inherited),
+                Some(_) => self.refuse(
+                    line,
+                    format!("the `items` of a {} are no list", shorten(kind)),
+                ),
+            }
+            return;
+        }
+        self.object(value, line, api_version, kind);
+    }
+
+    fn refuse(&mut self, line: u32, message: String) {
+        self.manifest.issues.push(Issue {
+            severity: Severity::Error,
+            file: self.file.to_owned(),
+            line: Some(line),
+            object: None,
+            field: None,
+            message,
+            help: Some("nothing of it was used; the other documents were".to_owned()),
+        });
+    }
+
+    fn object(&mut self, value: &Value<'_>, line: u32, api_version: Option<&str>, kind: &str) {
+        let root = Field::root(value);
+        let fields = root.get("metadata");
+        let title = title_of(&fields, kind);
+        let mut notes = Notes::new(
+            self.file,
+            self.lines,
+            title,
+            line,
+            &mut self.manifest.issues,
+        );
+        let Some(api_version) = api_version.or_else(|| version_of_core(kind)) else {
+            let help = "write apiVersion, for instance networking.k8s.io/v1";
+            notes.error(
+                &root.get("apiVersion"),
+                "is missing".to_owned(),
+                Some(help.to_owned()),
+            );
+            return;
+        };
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let known = Known::of(group, version, kind);
+        let mut common = metadata::read(&fields, &mut notes);
+        check_scope(known, &fields, &mut common, &mut notes);
+        let body = body(known, group, kind, &common, &root, &mut notes);
+        if notes.refused() {
+            return;
+        }
+        let Metadata {
+            name,
+            namespace,
+            uid,
+            generation,
+            resource_version,
+            created,
+            deletion,
+            labels,
+            owner: _,
+        } = common;
+        self.manifest.objects.push(Object {
+            group: shorten(group).into_owned(),
+            version: shorten(version).into_owned(),
+            kind: shorten(kind).into_owned(),
+            namespace,
+            name,
+            uid,
+            generation,
+            resource_version,
+            created,
+            deletion,
+            labels,
+            origin: Origin {
+                file: self.file.to_owned(),
+                line,
+            },
+            body,
+        });
+    }
+}
+
+/// `Pod shop/web`, as far as it can be told.
+fn title_of(metadata: &Field<'_, '_>, kind: &str) -> String {
+    let text = |key| match metadata.value() {
+        Some(value) => value.text(key).map(|text| shorten(text).into_owned()),
+        None => None,
+    };
+    let kind = shorten(kind);
+    match (text("namespace"), text("name")) {
+        (Some(namespace), Some(name)) => format!("{kind} {namespace}/{name}"),
+        (None, Some(name)) => format!("{kind} {name}"),
+        _ => kind.into_owned(),
+    }
+}
+
+/// The kinds of which we use more than the name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Namespace,
+    Node,
+    Pod,
+    Service,
+    Controller,
+    NetworkPolicy,
+    /// A policy kind whose meaning is not part of this version.
+    UnjudgedPolicy,
+    Other,
+}
+
+impl Known {
+    fn of(group: &str, version: &str, kind: &str) -> Self {
+        match (group, kind) {
+            ("", "Namespace") => Self::Namespace,
+            ("", "Node") => Self::Node,
+            ("", "Pod") => Self::Pod,
+            ("", "Service") => Self::Service,
+            ("networking.k8s.io", "NetworkPolicy") if version == "v1" => Self::NetworkPolicy,
+            (
+                "" | "apps" | "extensions" | "batch" | "argoproj.io" | "apps.kruise.io",
+                "ReplicationController"
+                | "ReplicaSet"
+                | "Deployment"
+                | "StatefulSet"
+                | "DaemonSet"
+                | "Job"
+                | "CronJob"
+                | "Rollout"
+                | "CloneSet"
+                | "AdvancedCronJob"
+                | "BroadcastJob",
+            ) => Self::Controller,
+            ("networking.k8s.io" | "extensions", "NetworkPolicy")
+            | (
+                "policy.networking.k8s.io",
+                "AdminNetworkPolicy" | "BaselineAdminNetworkPolicy" | "ClusterNetworkPolicy",
+            )
+            | (
+                "projectcalico.org" | "crd.projectcalico.org",
+                "NetworkPolicy"
+                | "GlobalNetworkPolicy"
+                | "Tier"
+                | "HostEndpoint"
+                | "NetworkSet"
+                | "GlobalNetworkSet",
+            )
+            | ("cilium.io", "CiliumNetworkPolicy" | "CiliumClusterwideNetworkPolicy")
+            | (
+                "network.alibabacloud.com",
+                "GlobalNetworkPolicy" | "TrafficPolicy" | "GlobalTrafficPolicy",
+            ) => Self::UnjudgedPolicy,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Kinds whose typed list is a list even without items.
+fn is_list_kind(item_kind: &str) -> bool {
+    matches!(
+        item_kind,
+        "" | "Pod" | "Node" | "Namespace" | "Service" | "NetworkPolicy"
+    )
+}
+
+/// Kinds that exist in one group only may leave it out: hand-made lists do.
+fn version_of_core(kind: &str) -> Option<&'static str> {
+    matches!(kind, "Pod" | "Node" | "Namespace" | "Service").then_some("v1")
+}
+
+/// Checks the name, and gives the namespace that the API server would.
+fn check_scope(known: Known, fields: &Field<'_, '_>, common: &mut Metadata, notes: &mut Notes<'_>) {
+    let name = fields.get("name");
+    match known {
+        Known::Namespace => metadata::check_name(&name, &common.name, true, notes),
+        Known::Other | Known::UnjudgedPolicy => {}
+        _ => metadata::check_name(&name, &common.name, false, notes),
+    }
+    match known {
+        Known::Namespace | Known::Node => common.namespace = None,
+        Known::Other | Known::UnjudgedPolicy => {}
+        _ => {
+            let namespace = common.namespace.get_or_insert_with(|| "default".to_owned());
+            if !names::is_dns_label(namespace) {
+                let namespace = namespace.clone();
+                metadata::check_name(&fields.get("namespace"), &namespace, true, notes);
+            }
+        }
+    }
+    if known == Known::Namespace {
+        common.labels = kinds::namespace(common).labels;
+    }
+}
+
+fn body(
+    known: Known,
+    group: &str,
+    kind: &str,
+    common: &Metadata,
+    root: &Field<'_, '_>,
+    notes: &mut Notes<'_>,
+) -> Body {
+    match known {
+        Known::Namespace => Body::Namespace(kinds::namespace(common)),
+        Known::Node => Body::Node(kinds::node(common, root, notes)),
+        Known::Pod => Body::Pod(kinds::pod(common, root, notes)),
+        Known::Service => Body::Service(kinds::service(common, root, notes)),
+        Known::Controller => Body::Controller(common.owner.clone()),
+        Known::NetworkPolicy => {
+            Body::NetworkPolicy(network_policy::read::network_policy(common, root, notes))
+        }
+        Known::UnjudgedPolicy => {
+            let (group, kind) = (shorten(group), shorten(kind));
+            notes.warn(
+                &root.get("kind"),
+                format!(
+                    "{kind} of `{group}` is not evaluated yet: verdicts it would change are wrong"
+                ),
+                None,
+            );
+            Body::Other
+        }
+        Known::Other => Body::Other,
+    }
+}

@@ -1,0 +1,653 @@
+//! Reading what others wrote: forms of input, broken input, and printing back.
+
+use super::*;
+use crate::cluster::{PortOwner, TargetPort};
+
+fn titles(manifest: &Manifest) -> Vec<String> {
+    manifest.objects.iter().map(Object::title).collect()
+}
+
+fn issues(manifest: &Manifest) -> Vec<String> {
+    manifest.issues.iter().map(ToString::to_string).collect()
+}
+
+#[track_caller]
+fn check(text: &str, expected_titles: &[&str], expected_issues: &[&str]) -> Manifest {
+    let manifest = read("f.yaml", text);
+    assert_eq!(titles(&manifest), expected_titles, "{:#?}", manifest.issues);
+    assert_eq!(issues(&manifest), expected_issues);
+    manifest
+}
+
+const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: shop}\n";
+
+#[test]
+fn nothing_at_all() {
+    for text in [
+        "",
+        "\n",
+        "---",
+        "---\n",
+        "---\n---\n...\n",
+        "# only words\n",
+        "\u{feff}",
+        "null",
+        "--- ~\n",
+        "\r\n",
+    ] {
+        check(text, &[], &[]);
+    }
+}
+
+#[test]
+fn several_documents_in_every_spelling() {
+    let text =
+        format!("\u{feff}# head\n%YAML 1.2\n---\n{POD}--- # next\n{POD}...\n---\n\n---\n{POD}");
+    let manifest = check(&text, &["Pod shop/web"; 3], &[]);
+    let lines: Vec<u32> = manifest
+        .objects
+        .iter()
+        .map(|object| object.origin.line)
+        .collect();
+    assert_eq!(lines, [4, 8, 15]);
+    check(&text.replace('\n', "\r\n"), &["Pod shop/web"; 3], &[]);
+}
+
+#[test]
+fn a_document_may_begin_on_its_marker_line() {
+    check(
+        "--- {apiVersion: v1, kind: Pod, metadata: {name: a}}\n",
+        &["Pod default/a"],
+        &[],
+    );
+    check(
+        "--- {\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"metadata\": {\"name\": \"a\"}}",
+        &["Pod default/a"],
+        &[],
+    );
+}
+
+#[test]
+fn json_alone_in_lines_and_between_markers() {
+    let one = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"}}"#;
+    check(one, &["Pod default/a"], &[]);
+    let manifest = check(&format!("{one}\n{one}{one}\n"), &["Pod default/a"; 3], &[]);
+    let lines: Vec<u32> = manifest
+        .objects
+        .iter()
+        .map(|object| object.origin.line)
+        .collect();
+    assert_eq!(lines, [1, 2, 2]);
+    check(
+        &format!("---\n{one}\n---\n{POD}"),
+        &["Pod default/a", "Pod shop/web"],
+        &[],
+    );
+    check(&format!("[{one},{one}]"), &["Pod default/a"; 2], &[]);
+}
+
+#[test]
+fn flow_style_yaml_is_not_json() {
+    check(
+        "{apiVersion: v1, kind: Pod, metadata: {name: a}}",
+        &["Pod default/a"],
+        &[],
+    );
+}
+
+#[test]
+fn lists_typed_lists_and_lists_in_lists() {
+    let list = "
+kind: List
+apiVersion: v1
+items:
+- kind: PodList
+  apiVersion: v1
+  items:
+  - metadata: {name: a}
+  - metadata: {name: b}
+- kind: List
+  apiVersion: v1
+  items:
+  - kind: Node
+    apiVersion: v1
+    metadata: {name: n}
+  - null
+  - apiVersion: networking.k8s.io/v1
+    kind: NetworkPolicyList
+    items:
+    - metadata: {name: p, namespace: shop}
+      spec: {}
+";
+    check(
+        list,
+        &[
+            "Pod default/a",
+            "Pod default/b",
+            "Node n",
+            "NetworkPolicy shop/p",
+        ],
+        &[],
+    );
+    check(
+        "kind: PodList\nitems:\n- metadata: {name: a}\n",
+        &["Pod default/a"],
+        &[],
+    );
+    check("kind: List\napiVersion: v1\nitems:\n", &[], &[]);
+    check("kind: PodList\napiVersion: v1\nitems: null\n", &[], &[]);
+    let issue = "f.yaml:2: error: the `items` of a PodList are no list";
+    check(
+        "\nkind: PodList\napiVersion: v1\nitems: {}\n",
+        &[],
+        &[issue],
+    );
+}
+
+#[test]
+fn a_duplicate_key_costs_its_document_only() {
+    let text =
+        format!("{POD}---\napiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  name: b\n---\n{POD}");
+    check(
+        &text,
+        &["Pod shop/web"; 2],
+        &["f.yaml:9: error: the key `name` is there twice"],
+    );
+    let json = "{\"kind\":\"Pod\",\n\"kind\":\"Node\"}";
+    check(
+        json,
+        &[],
+        &["f.yaml:2: error: the key `kind` is there twice"],
+    );
+    let many: String = (0..40).map(|n| format!("  k{}: v\n", n % 39)).collect();
+    let text = format!("apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\nspec:\n{many}");
+    check(
+        &text,
+        &[],
+        &["f.yaml:45: error: the key `k0` is there twice"],
+    );
+}
+
+#[test]
+fn a_broken_document_costs_its_document_only() {
+    let text = format!("{POD}---\na: [1\n---\n{POD}");
+    let manifest = read("f.yaml", &text);
+    assert_eq!(titles(&manifest), ["Pod shop/web"; 2]);
+    assert_eq!(manifest.issues.len(), 1);
+    assert!(
+        matches!(manifest.issues[0].line, Some(5 | 6)),
+        "{:?}",
+        manifest.issues
+    );
+    let tabs = read("f.yaml", "a:\n\t- b\n");
+    assert_eq!(tabs.issues.len(), 1, "{tabs:?}");
+}
+
+#[test]
+fn what_is_no_object() {
+    check(
+        "just words",
+        &[],
+        &["f.yaml:1: error: not a Kubernetes object but the text `just words`"],
+    );
+    check(
+        "- 1\n",
+        &[],
+        &["f.yaml:1: error: not a Kubernetes object but the number 1"],
+    );
+    check(
+        "\nreplicas: 3\n",
+        &[],
+        &["f.yaml:2: error: not a Kubernetes object: it has no `kind`"],
+    );
+    let issue = "f.yaml:1: error: NetworkPolicy p: apiVersion: is missing";
+    check("kind: NetworkPolicy\nmetadata: {name: p}\n", &[], &[issue]);
+}
+
+#[test]
+fn a_json_text_that_was_cut_keeps_what_came_before() {
+    let one = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"}}"#;
+    let cut = format!("{one}\n{}", &one[..30]);
+    check(
+        &cut,
+        &["Pod default/a"],
+        &["f.yaml:2: error: the text ends in the middle of a value"],
+    );
+}
+
+#[test]
+fn names_the_api_server_refuses() {
+    let text = "apiVersion: v1\nkind: Pod\nmetadata:\n  namespace: Shop\n  name: Web\n";
+    check(
+        text,
+        &[],
+        &[
+            "f.yaml:5: error: Pod Shop/Web: metadata.name: `Web` is not a name Kubernetes accepts",
+            "f.yaml:4: error: Pod Shop/Web: metadata.namespace: `Shop` is not a name Kubernetes accepts",
+        ],
+    );
+    check(
+        "apiVersion: v1\nkind: Pod\n",
+        &[],
+        &["f.yaml:1: error: Pod: metadata.name: is missing"],
+    );
+}
+
+#[test]
+fn labels_that_are_no_text() {
+    let text = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  labels:\n    on: true\n    two: 2\n    x: yes\n    ok: \"true\"\n    ok2: 'yes'\n    ok3: n\n";
+    let manifest = check(
+        text,
+        &[],
+        &[
+            "f.yaml:6: error: Pod a: metadata.labels.on: must be a text, is the boolean true",
+            "f.yaml:7: error: Pod a: metadata.labels.two: must be a text, is the number 2",
+            "f.yaml:8: error: Pod a: metadata.labels.x: must be a text, is the boolean true",
+        ],
+    );
+    assert_eq!(
+        manifest.issues[1].help.as_deref(),
+        Some("write it in quotes: \"2\"")
+    );
+}
+
+#[test]
+fn null_is_absent() {
+    let text = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  labels:\n  creationTimestamp: null\nspec:\nstatus:\n  podIPs: null\n";
+    let manifest = check(text, &["Pod default/a"], &[]);
+    assert_eq!(manifest.objects[0].created, None);
+}
+
+#[test]
+fn one_bad_object_of_a_list_costs_itself_only() {
+    let text = "kind: PodList\napiVersion: v1\nitems:\n- metadata: {name: a}\n- metadata: {name: b, labels: {k: 1}}\n- metadata: {name: c}\n";
+    let issue = "f.yaml:5: error: Pod b: metadata.labels.k: must be a text, is the number 1";
+    check(text, &["Pod default/a", "Pod default/c"], &[issue]);
+}
+
+const FULL_POD: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata:
+  name: web-7d9f-x
+  namespace: shop
+  uid: 6a1e
+  resourceVersion: "481"
+  creationTimestamp: "2026-11-24T08:00:00Z"
+  deletionTimestamp: "2026-11-24T09:00:00Z"
+  labels: {app: web, empty: ""}
+  annotations: {k: v}
+  managedFields: [{manager: kubelet}]
+  ownerReferences:
+  - {kind: Other, name: o}
+  - {apiVersion: apps/v1, kind: ReplicaSet, name: web-7d9f, controller: true}
+spec:
+  nodeName: n1
+  serviceAccountName: web
+  containers:
+  - name: c
+    env: [{name: A, value: b}]
+    ports:
+    - {name: http, containerPort: 8080, hostPort: 80}
+    - {containerPort: 53, protocol: UDP}
+  - name: d
+  initContainers:
+  - {name: side, restartPolicy: Always, ports: [{name: mesh, containerPort: 15001}]}
+  - {name: once, ports: [{name: init, containerPort: 9}]}
+status:
+  phase: Running
+  podIP: 10.0.0.9
+  podIPs: [{ip: 10.0.0.9}, {ip: "2001:db8::9"}]
+  hostIP: 192.168.0.1
+  conditions:
+  - {type: PodScheduled, status: "True", lastTransitionTime: "2026-11-24T08:00:01Z"}
+  - {type: PodReadyToStartContainers, status: "True", lastTransitionTime: "2026-11-24T08:00:03Z"}
+  - {type: Ready, status: "False", lastTransitionTime: "2026-11-24T08:00:03Z"}
+  containerStatuses:
+  - state: {running: {startedAt: "2026-11-24T08:00:06Z"}}
+    lastState: {terminated: {startedAt: "2026-11-24T08:00:05Z", finishedAt: "2026-11-24T08:00:06Z"}}
+  - state: {terminated: {startedAt: "2026-11-24T08:00:07Z", finishedAt: "2026-11-24T08:10:00Z"}}
+"#;
+
+fn pod_of(text: &str) -> crate::cluster::Pod {
+    let manifest = check(text, &["Pod shop/web-7d9f-x"], &[]);
+    match manifest.objects.into_iter().next().unwrap().body {
+        Body::Pod(pod) => pod,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn everything_of_a_pod() {
+    let at = |text: &str| Some(text.parse::<chrono::DateTime<chrono::Utc>>().unwrap());
+    let pod = pod_of(FULL_POD);
+    assert_eq!(
+        pod.addresses,
+        [
+            "10.0.0.9".parse::<std::net::IpAddr>().unwrap(),
+            "2001:db8::9".parse().unwrap()
+        ]
+    );
+    assert_eq!(pod.host_addresses.len(), 1);
+    assert_eq!(pod.labels["empty"], "");
+    assert_eq!(
+        (
+            pod.uid.as_str(),
+            pod.node.as_deref(),
+            pod.service_account.as_deref()
+        ),
+        ("6a1e", Some("n1"), Some("web"))
+    );
+    assert_eq!(
+        pod.owner.as_ref().map(|owner| owner.name.as_str()),
+        Some("web-7d9f")
+    );
+    assert_eq!(pod.ready, Some(false));
+    let ports: Vec<_> = pod
+        .ports
+        .iter()
+        .map(|p| (p.name.as_deref(), p.port, p.protocol.to_string(), p.owner))
+        .collect();
+    assert_eq!(
+        ports,
+        [
+            (Some("http"), 8080, "TCP".to_owned(), PortOwner::Container),
+            (None, 53, "UDP".to_owned(), PortOwner::Container),
+            (
+                Some("mesh"),
+                15001,
+                "TCP".to_owned(),
+                PortOwner::RestartableInit
+            ),
+            (Some("init"), 9, "TCP".to_owned(), PortOwner::Init),
+        ]
+    );
+    assert_eq!(pod.ports[0].host_port, Some(80));
+    assert_eq!(pod.times.created, at("2026-11-24T08:00:00Z"));
+    assert_eq!(pod.times.deletion, at("2026-11-24T09:00:00Z"));
+    assert_eq!(pod.times.scheduled, at("2026-11-24T08:00:01Z"));
+    assert_eq!(pod.times.ready_to_start, at("2026-11-24T08:00:03Z"));
+    assert_eq!(pod.times.started, at("2026-11-24T08:00:05Z"));
+    assert_eq!(pod.times.finished, None, "one container still runs");
+}
+
+#[test]
+fn a_pod_has_finished_when_every_container_has() {
+    let text = FULL_POD.replace(
+        "{running: {startedAt: \"2026-11-24T08:00:06Z\"}}",
+        "{terminated: {startedAt: \"2026-11-24T08:00:06Z\", finishedAt: \"2026-11-24T08:20:00Z\"}}",
+    );
+    let finished = pod_of(&text).times.finished.map(|at| at.to_rfc3339());
+    assert_eq!(finished.as_deref(), Some("2026-11-24T08:20:00+00:00"));
+}
+
+#[test]
+fn pod_ip_alone_is_enough() {
+    let text = FULL_POD.replace("  podIPs: [{ip: 10.0.0.9}, {ip: \"2001:db8::9\"}]\n", "");
+    assert_eq!(pod_of(&text).addresses.len(), 1);
+}
+
+#[test]
+fn an_address_or_time_that_cannot_be_read_costs_itself_only() {
+    let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: a, creationTimestamp: soon}\nstatus: {podIP: 10.0.0.300}\n";
+    let manifest = check(
+        text,
+        &["Pod default/a"],
+        &[
+            "f.yaml:3: warning: Pod a: metadata.creationTimestamp: `soon` is not a time and counts as unknown",
+            "f.yaml:4: warning: Pod a: status.podIP: `10.0.0.300` is not an address and was left out",
+        ],
+    );
+    assert!(matches!(&manifest.objects[0].body, Body::Pod(pod) if pod.addresses.is_empty()));
+}
+
+const OTHERS: &str = r#"
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {team: a}}
+---
+apiVersion: v1
+kind: Node
+metadata: {name: cn-hangzhou.192.168.0.1}
+spec: {providerID: cn-hangzhou.i-bp1abc}
+status:
+  addresses:
+  - {type: InternalIP, address: 192.168.0.1}
+  - {type: Hostname, address: cn-hangzhou.192.168.0.1}
+  - {type: ExternalIP, address: 203.0.113.9}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: redis, namespace: shop}
+spec:
+  selector: {app: redis}
+  clusterIP: 172.21.0.5
+  ports:
+  - {name: a, port: 80, targetPort: http, nodePort: 30080}
+  - {name: b, port: 53, protocol: UDP}
+status: {loadBalancer: {ingress: [{ip: 203.0.113.20}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: headless, namespace: shop}
+spec: {clusterIP: None, clusterIPs: [None], ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: apps/v1
+kind: ReplicaSet
+metadata:
+  name: web-7d9f
+  namespace: shop
+  generation: 3
+  ownerReferences: [{apiVersion: apps/v1, kind: Deployment, name: web, controller: true}]
+spec: {template: {metadata: {name: not-read}}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: c, namespace: shop}
+data: {a: b}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: "system:node"}
+"#;
+
+#[test]
+fn the_other_kinds() {
+    let manifest = check(
+        OTHERS,
+        &[
+            "Namespace shop",
+            "Node cn-hangzhou.192.168.0.1",
+            "Service shop/redis",
+            "Service shop/headless",
+            "ReplicaSet shop/web-7d9f",
+            "ConfigMap shop/c",
+            "ClusterRole system:node",
+        ],
+        &[],
+    );
+    let bodies: Vec<&Body> = manifest.objects.iter().map(|object| &object.body).collect();
+    assert!(
+        matches!(bodies[0], Body::Namespace(ns) if ns.labels["kubernetes.io/metadata.name"] == "shop")
+    );
+    assert!(
+        matches!(bodies[1], Body::Node(n) if n.addresses.len() == 2 && n.instance_id.as_deref() == Some("i-bp1abc"))
+    );
+    let Body::Service(redis) = bodies[2] else {
+        panic!()
+    };
+    assert_eq!(redis.ports[0].target, TargetPort::Name("http".into()));
+    assert_eq!(redis.ports[1].target, TargetPort::Number(53));
+    assert_eq!(redis.ports[0].node_port, Some(30080));
+    assert_eq!(
+        (
+            redis.cluster_addresses.len(),
+            redis.load_balancer_addresses.len()
+        ),
+        (1, 1)
+    );
+    assert!(
+        matches!(bodies[3], Body::Service(s) if s.cluster_addresses.is_empty() && s.selector.is_none())
+    );
+    assert!(matches!(bodies[4], Body::Controller(Some(owner)) if owner.kind == "Deployment"));
+    assert_eq!(manifest.objects[4].generation, Some(3));
+    assert!(matches!(bodies[5], Body::Other));
+}
+
+#[test]
+fn policy_kinds_of_later_versions_are_named() {
+    for (api_version, kind) in [
+        ("policy.networking.k8s.io/v1alpha1", "AdminNetworkPolicy"),
+        ("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy"),
+        ("projectcalico.org/v3", "NetworkPolicy"),
+        ("crd.projectcalico.org/v1", "GlobalNetworkPolicy"),
+        ("cilium.io/v2", "CiliumNetworkPolicy"),
+        ("network.alibabacloud.com/v1beta2", "GlobalNetworkPolicy"),
+        ("extensions/v1beta1", "NetworkPolicy"),
+    ] {
+        let manifest = read(
+            "f",
+            &format!("apiVersion: {api_version}\nkind: {kind}\nmetadata: {{name: p}}\n"),
+        );
+        assert_eq!(manifest.objects[0].body, Body::Other, "{kind}");
+        assert_eq!(manifest.issues[0].severity, Severity::Warning);
+        assert!(manifest.issues[0].message.contains("not evaluated yet"));
+    }
+}
+
+#[test]
+fn printing_and_reading_gives_the_same_object() {
+    let finished = FULL_POD.replace(
+        "{running: {startedAt",
+        "{terminated: {finishedAt: \"2026-11-24T08:20:00Z\", startedAt",
+    );
+    for text in [FULL_POD, &finished, OTHERS] {
+        for object in read("f", text).objects {
+            let printed = object.to_json();
+            let mut again = read("f", &printed);
+            assert_eq!(again.issues, [], "{printed}");
+            again.objects[0].origin = object.origin.clone();
+            assert_eq!(again.objects, [object], "{printed}");
+            assert_eq!(again.objects[0].to_json(), printed);
+        }
+    }
+}
+
+#[test]
+fn a_watch_with_everything_in_it() {
+    let text = r#"{"type":"ADDED","object":{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"}}}
+{"type":"MODIFIED","object":{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a","labels":{"k":"v"}}}}
+{"type":"BOOKMARK","object":{"apiVersion":"v1","kind":"Pod","metadata":{"resourceVersion":"9"}}}
+{"type":"DELETED","object":{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"}}}
+{"type":"ERROR","object":{"kind":"Status","code":410,"message":"too old resource version"}}
+{"type":"ADDED","obj"#;
+    let watch = read_watch("w", text);
+    let events: Vec<_> = watch
+        .events
+        .iter()
+        .map(|event| (event.change, event.object.title()))
+        .collect();
+    let pod = || "Pod default/a".to_owned();
+    assert_eq!(
+        events,
+        [
+            (Change::Added, pod()),
+            (Change::Modified, pod()),
+            (Change::Deleted, pod())
+        ]
+    );
+    let issues: Vec<String> = watch.issues.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        issues,
+        [
+            "w:5: warning: the watch ended: too old resource version",
+            "w:6: warning: the text ends in the middle of a value",
+        ]
+    );
+    assert_eq!(watch.events[1].object.origin.line, 2);
+}
+
+#[test]
+fn a_watch_as_yaml_documents_and_things_that_are_no_events() {
+    let watch = read_watch(
+        "w",
+        &format!(
+            "type: ADDED\nobject:\n  {}\n---\n{POD}",
+            POD.trim().replace('\n', "\n  ")
+        ),
+    );
+    assert_eq!(watch.events.len(), 1);
+    assert_eq!(watch.issues[0].to_string(), "w:7: error: not a watch event");
+    let watch = read_watch("w", r#"{"type":"ADDED"} {"type":"ADDED","object":7}"#);
+    assert_eq!(watch.events, []);
+    assert_eq!(watch.issues.len(), 2);
+}
+
+#[test]
+fn hostile_input_ends() {
+    let deep = "[".repeat(100_000);
+    assert_eq!(read("f", &deep).issues.len(), 1);
+    let deep = format!("a: {}", "[".repeat(10_000));
+    assert_eq!(read("f", &deep).issues.len(), 1);
+    let deep = format!("{}{}", "{\"items\":[".repeat(5_000), "]}".repeat(5_000));
+    assert_eq!(read("f", &deep).issues.len(), 1);
+    let deep: String = (0..2_000)
+        .map(|depth| format!("{}a:\n", " ".repeat(depth)))
+        .collect();
+    assert_eq!(read("f", &deep).issues.len(), 1);
+
+    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..20 {
+        let below = vec![format!("*a{}", level - 1); 10].join(", ");
+        bomb.push_str(&format!("a{level}: &a{level} [{below}]\n"));
+    }
+    let manifest = read("f", &format!("spec:\n  {}", bomb.replace('\n', "\n  ")));
+    assert_eq!(manifest.issues.len(), 1);
+    assert!(
+        manifest.issues[0].message.contains("aliases"),
+        "{:?}",
+        manifest.issues
+    );
+
+    let big = "x".repeat(10_000_000);
+    let manifest = read(
+        "f",
+        &format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: a, labels: {{k: {big}}}}}\n"),
+    );
+    assert_eq!(manifest.objects, []);
+    assert!(manifest.issues[0].message.len() < 400);
+    let manifest = read(
+        "f",
+        &format!("apiVersion: v1\nkind: {big}\nmetadata: {{name: {big}, labels: {{{big}: a}}}}\n"),
+    );
+    assert!(
+        manifest
+            .issues
+            .iter()
+            .all(|issue| issue.to_string().len() < 1_000)
+    );
+}
+
+#[test]
+fn an_ordinary_anchor_works() {
+    let text = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  labels: &l {app: web}\nspec: {copy: *l}\n";
+    check(text, &["Pod default/a"], &[]);
+    let text =
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: {<<: {app: web}, tier: b}}\n";
+    let manifest = check(text, &["Pod default/a"], &[]);
+    assert_eq!(manifest.objects[0].labels.len(), 2);
+}
+
+#[test]
+fn many_documents_and_long_comments_are_no_reason_to_refuse() {
+    let text = "---\n".to_owned() + &"# words\n".repeat(200) + &format!("{POD}---\n").repeat(3_000);
+    assert_eq!(read("f", &text).objects.len(), 3_000);
+    let pods: String = (0..30_000)
+        .map(|n| format!("- metadata: {{name: p{n}, labels: {{a: b, c: d}}}}\n"))
+        .collect();
+    let manifest = read(
+        "f",
+        &format!("kind: PodList\napiVersion: v1\nitems:\n{pods}"),
+    );
+    assert_eq!((manifest.objects.len(), manifest.issues.len()), (30_000, 0));
+}
