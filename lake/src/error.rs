@@ -75,6 +75,12 @@ pub enum LakeError {
         #[source]
         cause: StoreError,
     },
+    /// An earlier write of the batch failed, so it cannot be published.
+    #[error("batch `{batch}` is incomplete: an earlier write failed")]
+    Incomplete {
+        /// The batch.
+        batch: String,
+    },
 
     /// A table that does not exist.
     #[error("there is no table `{name}`")]
@@ -244,6 +250,7 @@ impl LakeError {
                 let names: Vec<_> = table.columns().iter().map(|column| column.name).collect();
                 return Some(format!("its columns are {}", names.join(", ")));
             }
+            Self::Incomplete { .. } => "nothing was changed; run the command again",
             Self::Encode { .. } => {
                 "see that there is space left, then run the command again; nothing was lost"
             }

@@ -9,7 +9,7 @@
 //! **Invariant:** two writers never both win; the one that loses changes nothing.
 //! **Not here:** what a flow means; policy, Kubernetes, the log service; the clock.
 //!
-//! ```ignore
+//! ```
 //! use flowaudit_lake::checkpoint::Position;
 //! use flowaudit_lake::layout::Partition;
 //! use flowaudit_lake::table::rejects::RejectRow;
@@ -37,7 +37,7 @@
 //! assert_eq!(snapshot.checkpoints().get("files", "a.log"), Some(&Position::at(10)));
 //! # Ok(())
 //! # }
-//! ```ignore
+//! ```
 
 pub mod column;
 pub mod table;
@@ -50,18 +50,18 @@ pub mod state;
 pub mod store;
 
 mod error;
-// mod lake;
-// mod log;
-// mod publish;
-// pub mod read;
-// mod recover;
-// mod verify;
-// mod write;
+mod lake;
+mod log;
+mod publish;
+pub mod read;
+mod recover;
+mod verify;
+mod write;
 
 pub use error::LakeError;
-// pub use lake::{Lake, Stats, TableStats};
+pub use lake::{Lake, Stats, TableStats};
 pub use layout::{Date, Hour, Partition};
-// pub use publish::{Batch, Commit};
+pub use publish::{Batch, Commit};
 pub use state::{FileEntry, Snapshot};
 pub use table::Table;
-// pub use verify::Problem;
+pub use verify::Problem;

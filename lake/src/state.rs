@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::{Checkpoints, Gap};
 pub use crate::commit::FileEntry;
 use crate::commit::{CommitRecord, FormatError, Reopened, check_entry, check_version};
-use crate::layout::{BatchId, Hour, Partition, parse_file_key};
+use crate::layout::{Hour, Partition, parse_file_key};
 use crate::table::Table;
 
 /// The version of the snapshot files this program writes.
@@ -374,9 +374,4 @@ impl State {
         let mut checkpoints = self.checkpoints.clone();
         Ok(checkpoints.advance(&record.checkpoints)?)
     }
-}
-
-/// Whether a record was written by this batch.
-pub(crate) fn is_of(record: &CommitRecord, batch: &BatchId) -> bool {
-    record.batch == *batch
 }

@@ -6,17 +6,18 @@
 //! and [`Stage::discard`] deletes what no record came to name. The record itself is created by
 //! [`Store::put_if_absent`], the one call that decides between two writers.
 
-// pub mod contract;
-// mod fail_at;
-// mod local;
-// mod memory;
+pub mod contract;
+mod fail_at;
+mod local;
+mod memory;
 
 use std::fmt::Debug;
 use std::io::{self, ErrorKind, Write};
 
-// pub use self::fail_at::{FailAt, Failure};
-// pub use self::local::Local;
-// pub use self::memory::Memory;
+pub use self::fail_at::{FailAt, Failure};
+pub use self::local::Local;
+pub(crate) use self::local::token;
+pub use self::memory::Memory;
 use crate::layout::BatchId;
 
 /// What went wrong in a store. The kind of `source` is the part a caller may look at: `NotFound`, `AlreadyExists`,
