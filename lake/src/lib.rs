@@ -58,7 +58,7 @@ mod recover;
 mod verify;
 mod write;
 
-pub use error::LakeError;
+pub use error::{Conflict, LakeError};
 pub use lake::{Lake, Stats, TableStats};
 pub use layout::{Date, Hour, Partition};
 pub use publish::{Batch, Commit};
