@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use crate::evaluate::Connection;
+use crate::cluster::Holder;
+use crate::dialect::network_policy::Direction;
+use crate::evaluate::{Connection, Party};
+pub use crate::reading::Unspecified;
 
 /// What is declared about a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +36,16 @@ pub enum Outcome {
     Unspecified,
 }
 
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+            Self::Unspecified => "unspecified",
+        })
+    }
+}
+
 /// Allowed or denied, under one reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -41,6 +54,25 @@ pub enum Decision {
     Allowed,
     /// It may not.
     Denied,
+}
+
+impl Decision {
+    /// Allowed when both are.
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Allowed, Self::Allowed) => Self::Allowed,
+            _ => Self::Denied,
+        }
+    }
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+        })
+    }
 }
 
 /// What one side says.
@@ -54,40 +86,35 @@ pub struct Side {
     pub isolated: bool,
     /// Which tier decided.
     pub tier: Tier,
-    /// Why: every policy that took part, and every rule that admits.
+    /// Why: every policy that took part, and every rule that admits. Where engines differ, as the engine's first
+    /// reading has it.
     pub reasons: Vec<Reason>,
 }
 
 /// What decided a side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Tier {
     /// NetworkPolicies that isolate the pod.
     Policy,
     /// No policy isolates the pod, so everything is allowed.
     Default,
-    /// Policies do not apply to this connection: the pod's own node, the pod itself.
+    /// Policies isolate the pod but do not apply to this connection: the pod's own node, the pod itself.
     Exempt,
     /// There is no pod on this side for a policy to select.
+    #[default]
     NoPod,
 }
 
-/// One of the points on which engines differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Unspecified {
-    /// To be filled from policy-semantics §5.
-    HostNetwork,
-}
-
-impl fmt::Display for Unspecified {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("host-network")
-    }
-}
-
-impl Serialize for Unspecified {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+impl Tier {
+    /// The word that outputs use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Policy => "policy",
+            Self::Default => "default",
+            Self::Exempt => "exempt",
+            Self::NoPod => "no-pod",
+        }
     }
 }
 
@@ -95,35 +122,215 @@ impl Serialize for Unspecified {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "reason")]
 pub enum Reason {
-    /// There is no pod on this side.
+    /// Nothing here that a policy could select.
     NotAPod {
-        /// What is there instead, in words.
+        /// What is here.
         party: String,
+    },
+    /// A pod that shares its node's network, which policies do not select.
+    HostNetwork {
+        /// `namespace/name`.
+        pod: String,
+    },
+    /// No policy selects the pod for this direction.
+    NotIsolated {
+        /// `namespace/name`.
+        pod: String,
+        /// Which direction.
+        direction: Direction,
+    },
+    /// Ingress from the node that the pod runs on.
+    OwnNode {
+        /// `namespace/name`.
+        pod: String,
+        /// The node's name.
+        node: String,
+    },
+    /// A pod's connection to itself.
+    Loopback {
+        /// `namespace/name`.
+        pod: String,
+    },
+    /// A rule that admits the connection.
+    Rule {
+        /// `namespace/name`.
+        policy: String,
+        /// Which direction.
+        direction: Direction,
+        /// Counted from 0.
+        rule: usize,
+        /// What it admits, in words.
+        admits: String,
+    },
+    /// A policy that isolates the pod, none of whose rules admits the connection.
+    NoRule {
+        /// `namespace/name` of the policy.
+        policy: String,
+        /// `namespace/name` of the pod.
+        pod: String,
+        /// Which direction.
+        direction: Direction,
+        /// How many rules it has.
+        rules: usize,
+        /// The rule that comes nearest; only where the side is denied.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        nearest: Option<NearMiss>,
+    },
+    /// The pod behind a Service that this verdict speaks of.
+    Backend {
+        /// `namespace/name` of the Service.
+        service: String,
+        /// `namespace/name` of the pod.
+        pod: String,
+        /// The pod's port.
+        port: u16,
+        /// How many pods are behind the Service.
+        backends: usize,
     },
 }
 
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotAPod { party } => f.write_str(party),
-        }
-    }
+/// A rule that nearly admits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NearMiss {
+    /// Counted from 0.
+    pub rule: usize,
+    /// What it admits, as far as the connection fails it.
+    pub admits: String,
+    /// What the connection has instead; empty when `admits` says it all.
+    pub instead: String,
 }
 
 impl Reason {
     /// The policy it names, as `namespace/name`.
     pub fn policy(&self) -> Option<&str> {
-        None
+        match self {
+            Self::Rule { policy, .. } | Self::NoRule { policy, .. } => Some(policy),
+            _ => None,
+        }
     }
 
-    /// The rule it names, counted from 0.
+    /// The rule it names as admitting, counted from 0.
     pub fn rule(&self) -> Option<usize> {
-        None
+        match self {
+            Self::Rule { rule, .. } => Some(*rule),
+            _ => None,
+        }
     }
 }
 
-/// The verdict in several lines: the connection, then each side with its reasons.
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAPod { party } => write!(f, "{party} is no pod, so no policy selects it"),
+            Self::HostNetwork { pod } => {
+                write!(f, "{pod} uses its node's network, so no policy selects it")
+            }
+            Self::NotIsolated { pod, direction } => {
+                write!(f, "no policy isolates {pod} for {direction}")
+            }
+            Self::OwnNode { pod, node } => {
+                write!(
+                    f,
+                    "{pod} runs on node {node}, and a pod's own node always reaches it"
+                )
+            }
+            Self::Loopback { pod } => write!(f, "{pod} cannot be kept from itself"),
+            Self::Rule {
+                policy,
+                direction,
+                rule,
+                admits,
+            } => {
+                write!(
+                    f,
+                    "NetworkPolicy {policy} {direction} rule {rule} admits {admits}"
+                )
+            }
+            Self::NoRule {
+                policy,
+                pod,
+                direction,
+                rules,
+                nearest,
+            } => {
+                write!(f, "NetworkPolicy {policy} selects {pod}")?;
+                match (rules, nearest) {
+                    (0, _) => write!(f, " and admits no {direction} at all"),
+                    (_, None) => write!(f, "; none of its {direction} rules matches"),
+                    (_, Some(near)) => {
+                        write!(
+                            f,
+                            "; its {direction} rule {} admits only {}",
+                            near.rule, near.admits
+                        )?;
+                        if near.instead.is_empty() {
+                            Ok(())
+                        } else {
+                            write!(f, ", {}", near.instead)
+                        }
+                    }
+                }
+            }
+            Self::Backend {
+                service,
+                pod,
+                port,
+                backends,
+            } => {
+                write!(f, "Service {service} leads to {pod} on port {port}")?;
+                if *backends > 1 {
+                    write!(f, ", one of its {backends} pods")
+                } else {
+                    Ok(())
+                }
+            }
+        }
+    }
+}
+
+impl Serialize for Direction {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The verdict in several lines: the connection, each side with its reasons, and what it depends on.
+///
+/// ```text
+/// denied   shop/cart-7d9f → shop/redis-0  TCP 6379
+///   egress   allowed  no policy isolates shop/cart-7d9f for egress
+///   ingress  denied   NetworkPolicy shop/redis selects shop/redis-0; its ingress rule 0 admits only pods app=checkout …
+/// ```
 pub fn explain(verdict: &Verdict, connection: &Connection<'_>) -> String {
-    let _ = (verdict, connection);
-    String::new()
+    let (client, server) = (name_of(&connection.client), name_of(&connection.server));
+    let port = match connection.protocol.has_ports() {
+        true => format!("{} {}", connection.protocol, connection.port),
+        false => format!("protocol {}", connection.protocol),
+    };
+    let mut text = format!("{:<8} {client} → {server}  {port}\n", verdict.outcome);
+    for (name, side) in [("egress", &verdict.egress), ("ingress", &verdict.ingress)] {
+        let mut head = format!("  {name:<8} {:<8}", side.outcome);
+        for reason in &side.reasons {
+            text.push_str(&format!("{head} {reason}\n"));
+            head = " ".repeat(head.chars().count());
+        }
+    }
+    if verdict.outcome == Outcome::Unspecified {
+        for point in &verdict.unspecified {
+            text.push_str(&format!("  depends  {}\n", point.sentence()));
+        }
+        text.push_str(&format!("  by default {}\n", verdict.default_reading));
+    }
+    text
+}
+
+/// What messages call a party.
+fn name_of(party: &Party<'_>) -> String {
+    match (party.holder, party.address) {
+        (Holder::Pod(pod), _) => pod.key(),
+        (Holder::Node(node), _) => format!("node {}", node.name),
+        (Holder::Service(service), _) => format!("Service {}", service.key()),
+        (Holder::External, Some(address)) => address.to_string(),
+        (Holder::External, None) => "an unknown address".to_owned(),
+    }
 }

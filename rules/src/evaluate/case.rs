@@ -1,0 +1,350 @@
+//! The ways in which one connection may really run: behind a Service, behind a node's address, behind an address
+//! that the inventory gives to several pods.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use super::{Party, Question, Selecting};
+use crate::cluster::{Cluster, Holder, Node, Pod, Protocol, Service, ServicePort};
+use crate::dialect::network_policy::{Direction, NetworkPolicy};
+use crate::reading::{Reader, Reading, Readings};
+use crate::verdict::Unspecified;
+
+/// One way a connection may run. Every reading is asked of every case.
+#[derive(Clone)]
+pub(super) struct Case<'a> {
+    pub(super) client: End<'a>,
+    pub(super) server: End<'a>,
+    /// The port as policy sees it: after translation.
+    pub(super) port: u16,
+    pub(super) protocol: Protocol,
+    /// The Service that led to the server.
+    pub(super) service: Option<&'a Service>,
+    /// Why this case may be the real one instead of the main ones.
+    pub(super) because: Option<Unspecified>,
+    pub(super) egress: Cow<'a, [&'a NetworkPolicy]>,
+    pub(super) ingress: Cow<'a, [&'a NetworkPolicy]>,
+}
+
+impl Case<'_> {
+    /// Whether the default reading looks at this case: the connection itself, or one of the pods behind the Service.
+    pub(super) fn is_main(&self) -> bool {
+        matches!(self.because, None | Some(Unspecified::MixedBackends))
+    }
+
+    /// Whether client and server are one pod.
+    pub(super) fn is_loopback(&self) -> bool {
+        match (self.client.who.pod(), self.server.who.pod()) {
+            (Some(client), Some(server)) => {
+                client.namespace == server.namespace && client.name == server.name
+            }
+            _ => false,
+        }
+    }
+}
+
+/// One end as policy sees it.
+#[derive(Clone, Copy)]
+pub(super) struct End<'a> {
+    pub(super) address: Option<IpAddr>,
+    pub(super) who: Who<'a>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Who<'a> {
+    /// A pod with a network of its own.
+    Pod(&'a Pod),
+    /// A pod that shares its node's network.
+    HostPod(&'a Pod),
+    Node(&'a Node),
+    /// A Service address that leads to no pod we know.
+    Service(&'a Service),
+    External,
+}
+
+impl<'a> Who<'a> {
+    /// The pod, of whatever network.
+    fn pod(&self) -> Option<&'a Pod> {
+        match self {
+            Self::Pod(pod) | Self::HostPod(pod) => Some(pod),
+            _ => None,
+        }
+    }
+}
+
+impl<'a> End<'a> {
+    fn new(party: &Party<'a>) -> Self {
+        let who = match party.holder {
+            Holder::Pod(pod) if pod.host_network => Who::HostPod(pod),
+            Holder::Pod(pod) => Who::Pod(pod),
+            Holder::Node(node) => Who::Node(node),
+            Holder::Service(service) => Who::Service(service),
+            Holder::External => Who::External,
+        };
+        Self {
+            address: party.address.map(|address| address.to_canonical()),
+            who,
+        }
+    }
+
+    /// A backend, by its address of the family that was asked for.
+    fn backend(pod: &'a Pod, asked: Option<IpAddr>) -> Self {
+        let same_family =
+            |address: &&IpAddr| asked.is_none_or(|asked| asked.is_ipv4() == address.is_ipv4());
+        let address = pod.addresses.iter().find(same_family).copied();
+        Self {
+            address,
+            ..Self::new(&Party::pod(pod))
+        }
+    }
+
+    /// The pod that policies may select and selector peers match as a pod like others.
+    pub(super) fn as_pod(&self, readings: &mut Readings) -> Option<&'a Pod> {
+        match self.who {
+            Who::Pod(pod) => Some(pod),
+            Who::HostPod(pod) => {
+                (readings.ask(Unspecified::HostNetwork) == Reading::IsPod).then_some(pod)
+            }
+            _ => None,
+        }
+    }
+
+    /// The name of the node that this end is.
+    pub(super) fn as_node(&self, readings: &mut Readings) -> Option<&'a str> {
+        match self.who {
+            Who::Node(node) => Some(&node.name),
+            Who::HostPod(pod) => {
+                let node = pod.node.as_deref()?;
+                (readings.ask(Unspecified::HostNetwork) != Reading::IsPod).then_some(node)
+            }
+            _ => None,
+        }
+    }
+
+    /// What messages call this end.
+    pub(super) fn name(&self) -> String {
+        match self.who {
+            Who::Pod(pod) | Who::HostPod(pod) => pod.key(),
+            Who::Node(node) => format!("node {}", node.name),
+            Who::Service(service) => format!("Service {}", service.key()),
+            Who::External => self
+                .address
+                .map_or_else(|| "an unknown address".to_owned(), |a| a.to_string()),
+        }
+    }
+}
+
+/// Where a connection may end.
+struct Target<'a> {
+    server: End<'a>,
+    port: u16,
+    service: Option<&'a Service>,
+    because: Option<Unspecified>,
+}
+
+/// All cases of a question, the main ones first; never empty as long as the question has both ends.
+pub(super) fn cases<'a>(
+    selecting: &'a impl Selecting,
+    cluster: &'a Cluster,
+    reader: Reader,
+    question: &Question<'_, 'a>,
+) -> Vec<Case<'a>> {
+    let mut cases = Vec::new();
+    for (c, client) in question.clients.iter().enumerate() {
+        for (s, server) in question.servers.iter().enumerate() {
+            let shared = (c > 0 || s > 0).then_some(Unspecified::SharedAddress);
+            for target in targets(cluster, server, question.port, question.protocol) {
+                let client = End::new(client);
+                let translated = is_translated(server, &target);
+                for (client, replaced) in clients(cluster, reader, client, &target, translated) {
+                    for (server, candidate) in servers(cluster, reader, &target) {
+                        let because = shared.or(replaced).or(candidate).or(target.because);
+                        cases.push(case(
+                            selecting,
+                            client,
+                            server,
+                            &target,
+                            question.protocol,
+                            because,
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    // A stable sort: the first main case stays first.
+    cases.sort_by_key(|case| !case.is_main());
+    cases
+}
+
+fn case<'a>(
+    selecting: &'a impl Selecting,
+    client: End<'a>,
+    server: End<'a>,
+    target: &Target<'a>,
+    protocol: Protocol,
+    because: Option<Unspecified>,
+) -> Case<'a> {
+    let isolating = |end: End<'a>, direction| match end.who.pod() {
+        Some(pod) => selecting.isolating(pod, direction),
+        None => Cow::Borrowed(&[][..]),
+    };
+    Case {
+        client,
+        server,
+        port: target.port,
+        protocol,
+        service: target.service,
+        because,
+        egress: isolating(client, Direction::Egress),
+        ingress: isolating(server, Direction::Ingress),
+    }
+}
+
+/// Where a connection to `server` may end: itself; the pods behind a Service address; and for node ports and
+/// load balancers either, since it is open which address policy sees (§5).
+fn targets<'a>(
+    cluster: &'a Cluster,
+    server: &Party<'a>,
+    port: u16,
+    protocol: Protocol,
+) -> Vec<Target<'a>> {
+    let end = End::new(server);
+    let itself = |because| Target {
+        server: end,
+        port,
+        service: None,
+        because,
+    };
+    let (service, service_port) = match end.who {
+        Who::Service(service) => (Some(service), service.port(port, protocol)),
+        Who::Node(_) => match cluster.node_port(port, protocol) {
+            Some((service, service_port)) => (Some(service), Some(service_port)),
+            None => (None, None),
+        },
+        _ => (None, None),
+    };
+    let mut targets = match (service, service_port) {
+        (Some(service), Some(service_port)) => {
+            backends(cluster, service, service_port, server.address)
+        }
+        _ => Vec::new(),
+    };
+    if targets.is_empty() {
+        return vec![itself(None)];
+    }
+    let is_cluster_address = service
+        .zip(end.address)
+        .is_some_and(|(s, a)| s.cluster_addresses.contains(&a));
+    if !is_cluster_address {
+        let outside = match end.who {
+            Who::Service(_) => Who::External,
+            who => who,
+        };
+        targets.push(Target {
+            server: End {
+                who: outside,
+                ..end
+            },
+            ..itself(Some(Unspecified::TranslatedAddress))
+        });
+    }
+    targets
+}
+
+/// Every ready pod behind a Service port. The second and later ones matter only if they differ.
+fn backends<'a>(
+    cluster: &'a Cluster,
+    service: &'a Service,
+    port: &ServicePort,
+    asked: Option<IpAddr>,
+) -> Vec<Target<'a>> {
+    let numbered = cluster
+        .backends(service)
+        .filter_map(|pod| Some((pod, port.number_on(pod)?)));
+    numbered
+        .enumerate()
+        .map(|(index, (pod, port))| Target {
+            server: End::backend(pod, asked),
+            port,
+            service: Some(service),
+            because: (index > 0).then_some(Unspecified::MixedBackends),
+        })
+        .collect()
+}
+
+/// Whether a node port or load balancer stands between: then the client's address may be replaced by a node's.
+fn is_translated(server: &Party<'_>, target: &Target<'_>) -> bool {
+    let address = server.address;
+    target
+        .service
+        .is_some_and(|service| !address.is_some_and(|a| service.cluster_addresses.contains(&a)))
+}
+
+/// Who the client may be: itself; a node that replaced its address; a host-network pod behind a node's address.
+fn clients<'a>(
+    cluster: &'a Cluster,
+    reader: Reader,
+    client: End<'a>,
+    target: &Target<'a>,
+    translated: bool,
+) -> Vec<(End<'a>, Option<Unspecified>)> {
+    let mut clients = vec![(client, None)];
+    let own_node = target.server.who.pod().and_then(|pod| pod.node.as_deref());
+    if translated {
+        // One node that is the server's own and one that is not: others differ from the latter by address only.
+        let own = own_node.and_then(|name| cluster.node(name));
+        let other = cluster
+            .nodes()
+            .iter()
+            .find(|node| Some(node.name.as_str()) != own_node);
+        for node in own.into_iter().chain(other) {
+            let node = End {
+                address: node.addresses.first().copied(),
+                who: Who::Node(node),
+            };
+            clients.push((node, Some(Unspecified::TranslatedAddress)));
+        }
+    }
+    if let Who::Node(node) = client.who {
+        // Whatever is behind it: ingress from a pod's own node is allowed (§1.6).
+        let exempt = own_node == Some(node.name.as_str());
+        if !exempt && !reader.settles(Unspecified::HostNetwork) {
+            clients.extend(host_pods(cluster, client, node));
+        }
+    }
+    clients
+}
+
+/// Who the server may be: itself, or a host-network pod behind a node's address.
+fn servers<'a>(
+    cluster: &'a Cluster,
+    reader: Reader,
+    target: &Target<'a>,
+) -> Vec<(End<'a>, Option<Unspecified>)> {
+    let mut servers = vec![(target.server, None)];
+    if let Who::Node(node) = target.server.who
+        && !reader.settles(Unspecified::HostNetwork)
+    {
+        servers.extend(host_pods(cluster, target.server, node));
+    }
+    servers
+}
+
+/// Under reading (b) each host-network pod of a node may be the one behind its address (§1.6).
+fn host_pods<'a>(
+    cluster: &'a Cluster,
+    end: End<'a>,
+    node: &'a Node,
+) -> impl Iterator<Item = (End<'a>, Option<Unspecified>)> {
+    let pods = cluster.host_pods(&node.name);
+    pods.map(move |pod| {
+        (
+            End {
+                who: Who::HostPod(pod),
+                ..end
+            },
+            Some(Unspecified::HostNetwork),
+        )
+    })
+}

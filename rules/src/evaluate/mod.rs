@@ -1,0 +1,273 @@
+//! The plain evaluator: one connection, slow, obvious.
+//!
+//! A connection may run in several ways ([`Case`]): a Service has many backends, a node's address stands for its
+//! host-network pods. Each way is judged side by side ([`side`]) under every combination of readings the engine may take
+//! ([`Readings`]). When all agree, that is the verdict; when they do not, it is unspecified and the points that
+//! make the difference are named.
+
+mod case;
+mod reasons;
+mod side;
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+pub use crate::cluster::Holder;
+use crate::cluster::{Cluster, Pod, Protocol};
+use crate::dialect::network_policy::{Direction, NetworkPolicy};
+use crate::policy_set::PolicySet;
+pub use crate::reading::Engine;
+use crate::reading::{Reader, Readings};
+use crate::verdict::{Decision, Outcome, Side, Unspecified, Verdict};
+use case::Case;
+
+/// One end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Party<'a> {
+    /// Its address; `None` for a pod that has none yet, which selectors can still judge.
+    pub address: Option<IpAddr>,
+    /// Who that is.
+    pub holder: Holder<'a>,
+}
+
+impl<'a> Party<'a> {
+    /// A pod by its first address; a host-network pod by its node's.
+    pub fn pod(pod: &'a Pod) -> Self {
+        Self {
+            address: pod
+                .addresses
+                .first()
+                .or(pod.host_addresses.first())
+                .copied(),
+            holder: Holder::Pod(pod),
+        }
+    }
+
+    /// An address outside the cluster.
+    pub fn external(address: IpAddr) -> Self {
+        Self {
+            address: Some(address.to_canonical()),
+            holder: Holder::External,
+        }
+    }
+}
+
+/// The question: may `client` open this connection to `server`?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection<'a> {
+    /// The end that opens it.
+    pub client: Party<'a>,
+    /// The end that receives it.
+    pub server: Party<'a>,
+    /// The server's port; 0 for protocols without.
+    pub port: u16,
+    /// The protocol.
+    pub protocol: Protocol,
+}
+
+/// What `policies` declare about `connection`. Cannot fail: broken objects were set aside when they were read.
+///
+/// A Service as server is judged by its backends, all of them.
+pub fn evaluate(
+    policies: &PolicySet,
+    cluster: &Cluster,
+    engine: Engine,
+    connection: &Connection<'_>,
+) -> Verdict {
+    judge(
+        policies,
+        cluster,
+        engine,
+        &Question {
+            clients: &[connection.client],
+            servers: &[connection.server],
+            port: connection.port,
+            protocol: connection.protocol,
+        },
+    )
+}
+
+/// A [`Connection`] of which either end may be one of several.
+pub(crate) struct Question<'q, 'a> {
+    pub(crate) clients: &'q [Party<'a>],
+    pub(crate) servers: &'q [Party<'a>],
+    pub(crate) port: u16,
+    pub(crate) protocol: Protocol,
+}
+
+/// Where the policies come from that isolate a pod: looked up each time, or prepared.
+pub(crate) trait Selecting {
+    /// The policies that select `pod` and isolate it for `direction`, by name.
+    fn isolating<'s>(&'s self, pod: &Pod, direction: Direction) -> Cow<'s, [&'s NetworkPolicy]>;
+}
+
+impl Selecting for PolicySet {
+    fn isolating<'s>(&'s self, pod: &Pod, direction: Direction) -> Cow<'s, [&'s NetworkPolicy]> {
+        let mut policies = self.selecting(pod);
+        policies.retain(|policy| policy.rules(direction).is_some());
+        Cow::Owned(policies)
+    }
+}
+
+/// What both sides of one case say under one combination of readings.
+#[derive(Clone, Copy)]
+struct Decisions {
+    egress: Decision,
+    ingress: Decision,
+}
+
+impl Decisions {
+    fn both(self) -> Decision {
+        self.egress.and(self.ingress)
+    }
+}
+
+/// Which decisions were seen.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    allowed: bool,
+    denied: bool,
+}
+
+impl Seen {
+    fn add(&mut self, decision: Decision) {
+        match decision {
+            Decision::Allowed => self.allowed = true,
+            Decision::Denied => self.denied = true,
+        }
+    }
+
+    fn both(self) -> bool {
+        self.allowed && self.denied
+    }
+
+    fn outcome(self) -> Outcome {
+        match self {
+            Self {
+                allowed: true,
+                denied: true,
+            } => Outcome::Unspecified,
+            Self { denied: true, .. } => Outcome::Denied,
+            Self { .. } => Outcome::Allowed,
+        }
+    }
+}
+
+pub(crate) fn judge(
+    selecting: &impl Selecting,
+    cluster: &Cluster,
+    engine: Engine,
+    question: &Question<'_, '_>,
+) -> Verdict {
+    let reader = Reader::Engine(engine);
+    let cases = case::cases(selecting, cluster, reader, question);
+    let decide = |case: &Case<'_>, readings: &mut Readings| Decisions {
+        egress: side::decide(Direction::Egress, case, cluster, readings),
+        ingress: side::decide(Direction::Ingress, case, cluster, readings),
+    };
+
+    let (mut overall, mut egress, mut ingress) =
+        (Seen::default(), Seen::default(), Seen::default());
+    'all: for case in &cases {
+        let mut readings = Readings::new(reader);
+        loop {
+            let decisions = decide(case, &mut readings);
+            overall.add(decisions.both());
+            egress.add(decisions.egress);
+            ingress.add(decisions.ingress);
+            if overall.both() && egress.both() && ingress.both() {
+                break 'all;
+            }
+            if !readings.next() {
+                break;
+            }
+        }
+    }
+
+    // The default reading: the page's at every point, and every backend must be allowed.
+    let main = || cases.iter().filter(|case| case.is_main());
+    let mut page = Decisions {
+        egress: Decision::Allowed,
+        ingress: Decision::Allowed,
+    };
+    for case in main() {
+        let decisions = decide(case, &mut Readings::new(Reader::Page));
+        page.egress = page.egress.and(decisions.egress);
+        page.ingress = page.ingress.and(decisions.ingress);
+    }
+    let unspecified = if overall.both() {
+        points(&cases, reader, |case, readings| {
+            decide(case, readings).both()
+        })
+    } else {
+        Vec::new()
+    };
+
+    // The case that explains: the first that is denied, if any is.
+    let is_denied =
+        |case: &&Case<'_>| decide(case, &mut Readings::new(reader)).both() == Decision::Denied;
+    let shown = main().find(is_denied).or_else(|| cases.first());
+    let side = |direction, seen: Seen, default_reading| {
+        let explained =
+            shown.map(|case| reasons::explain(direction, case, cluster, reader, main().count()));
+        let explained = explained.unwrap_or_default();
+        Side {
+            outcome: seen.outcome(),
+            default_reading,
+            isolated: explained.isolated,
+            tier: explained.tier,
+            reasons: explained.reasons,
+        }
+    };
+    Verdict {
+        outcome: overall.outcome(),
+        unspecified,
+        default_reading: page.both(),
+        egress: side(Direction::Egress, egress, page.egress),
+        ingress: side(Direction::Ingress, ingress, page.ingress),
+    }
+}
+
+/// The points on which the outcome depends: those that change a case when they alone are read otherwise, and those
+/// that make one case differ from the first. When only several together change it, all that were asked.
+fn points(
+    cases: &[Case<'_>],
+    reader: Reader,
+    decide: impl Fn(&Case<'_>, &mut Readings) -> Decision,
+) -> Vec<Unspecified> {
+    let mut first = None;
+    let mut found = Vec::new();
+    let mut asked = Vec::new();
+    for case in cases {
+        let mut readings = Readings::new(reader);
+        let usual = decide(case, &mut readings);
+        if *first.get_or_insert(usual) != usual {
+            found.extend(case.because);
+        }
+        let mut asked_here: Vec<Unspecified> = Vec::new();
+        loop {
+            let points: Vec<Unspecified> = readings.points().collect();
+            for point in points {
+                if !asked_here.contains(&point) {
+                    asked_here.push(point);
+                    let others = Readings::others(reader, point).iter();
+                    let mut flipped = others.map(|&other| Readings::flipped(reader, point, other));
+                    if flipped.any(|mut flipped| decide(case, &mut flipped) != usual) {
+                        found.push(point);
+                    }
+                }
+            }
+            if !readings.next() {
+                break;
+            }
+            decide(case, &mut readings);
+        }
+        asked.append(&mut asked_here);
+    }
+    if found.is_empty() {
+        found = asked;
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
+}
