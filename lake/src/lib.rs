@@ -50,6 +50,7 @@ pub mod state;
 pub mod store;
 
 mod error;
+mod guard;
 mod lake;
 mod log;
 mod publish;

@@ -22,6 +22,7 @@ use parquet::file::statistics::Statistics;
 use crate::LakeError;
 use crate::column::Column;
 use crate::commit::FileEntry;
+use crate::guard::guarded;
 use crate::lake::Lake;
 use crate::layout::Partition;
 use crate::state::Snapshot;
@@ -48,17 +49,15 @@ pub struct TableFile {
 /// A file that a newer commit removed gives [`LakeError::Stale`]: take a new snapshot and begin again.
 pub fn open(lake: &Lake, entry: &FileEntry) -> Result<TableFile, LakeError> {
     let source = open_source(lake, entry)?;
-    let damaged = |error: ParquetError| damaged(entry, &error);
-    let metadata =
-        ArrowReaderMetadata::load(&source, ArrowReaderOptions::new()).map_err(damaged)?;
-    let wanted = wanted_schema(entry.table, metadata.schema());
-    let metadata = if wanted.fields() == metadata.schema().fields() {
-        metadata
-    } else {
-        // Another program wrote the file and did not say which columns are keys.
-        let options = ArrowReaderOptions::new().with_schema(wanted);
-        ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options).map_err(damaged)?
+    // The table says what the types are; a schema that some program embedded is not looked at.
+    let options = || ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let load = || {
+        let found = ArrowReaderMetadata::load(&source, options())?;
+        let wanted = wanted_schema(entry.table, found.schema());
+        ArrowReaderMetadata::try_new(Arc::clone(found.metadata()), options().with_schema(wanted))
     };
+    let metadata = guarded(load).map_err(|reason| damaged(entry, reason))?;
+    let metadata = metadata.map_err(|error| damaged(entry, error.to_string()))?;
     Ok(TableFile {
         lake: lake.clone(),
         entry: entry.clone(),
@@ -178,13 +177,16 @@ impl TableFile {
         let present = self.metadata.parquet_schema();
         let names = columns.iter().map(|column| column.name);
         let mask = ProjectionMask::columns(present, names);
-        let reader =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(source, self.metadata.clone())
+        let metadata = self.metadata.clone();
+        let build = || {
+            ParquetRecordBatchReaderBuilder::new_with_metadata(source, metadata)
                 .with_projection(mask)
                 .with_row_groups(vec![row_group])
                 .with_batch_size(BATCH_ROWS)
                 .build()
-                .map_err(|error| damaged(&self.entry, &error))?;
+        };
+        let reader = guarded(build).map_err(|reason| damaged(&self.entry, reason))?;
+        let reader = Some(reader.map_err(|error| damaged(&self.entry, error.to_string()))?);
         Ok(Batches {
             entry: self.entry.clone(),
             reader,
@@ -196,7 +198,8 @@ impl TableFile {
 /// The batches of one row group.
 pub struct Batches {
     entry: FileEntry,
-    reader: ParquetRecordBatchReader,
+    /// `None` after a failure.
+    reader: Option<ParquetRecordBatchReader>,
     schema: SchemaRef,
 }
 
@@ -207,21 +210,19 @@ impl Batches {
             let array = match batch.column_by_name(field.name()) {
                 Some(array) => Arc::clone(array),
                 None if field.is_nullable() => new_null_array(field.data_type(), batch.num_rows()),
-                None => return Err(self.damaged(format!("column `{}` is missing", field.name()))),
+                None => {
+                    return Err(damaged(
+                        &self.entry,
+                        format!("column `{}` is missing", field.name()),
+                    ));
+                }
             };
             columns.push(array);
         }
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let arranged =
             RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options);
-        arranged.map_err(|error| self.damaged(error.to_string()))
-    }
-
-    fn damaged(&self, reason: String) -> LakeError {
-        LakeError::Damaged {
-            key: self.entry.path.clone(),
-            reason,
-        }
+        arranged.map_err(|error| damaged(&self.entry, error.to_string()))
     }
 }
 
@@ -229,11 +230,16 @@ impl Iterator for Batches {
     type Item = Result<RecordBatch, LakeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self.reader.next()? {
-            Ok(batch) => Some(self.arrange(&batch)),
-            Err(ArrowError::ParquetError(reason)) => Some(Err(self.damaged(reason))),
-            Err(error) => Some(Err(self.damaged(error.to_string()))),
-        }
+        let reader = self.reader.as_mut()?;
+        let failed = match guarded(|| reader.next()) {
+            Ok(None) => return None,
+            Ok(Some(Ok(batch))) => return Some(self.arrange(&batch)),
+            Ok(Some(Err(ArrowError::ParquetError(reason)))) => reason,
+            Ok(Some(Err(error))) => error.to_string(),
+            Err(reason) => reason,
+        };
+        self.reader = None;
+        Some(Err(damaged(&self.entry, failed)))
     }
 }
 
@@ -277,10 +283,10 @@ fn open_source(lake: &Lake, entry: &FileEntry) -> Result<Source, LakeError> {
     }
 }
 
-fn damaged(entry: &FileEntry, error: &ParquetError) -> LakeError {
+fn damaged(entry: &FileEntry, reason: String) -> LakeError {
     LakeError::Damaged {
         key: entry.path.clone(),
-        reason: error.to_string(),
+        reason,
     }
 }
 

@@ -148,5 +148,6 @@ pub trait Stage: Debug + Send {
 /// A file being written.
 pub trait Sink: Write + Send {
     /// Writes out everything; the file survives a power failure once its stage is sealed. Returns the size in bytes.
-    fn finish(self: Box<Self>) -> Result<u64, StoreError>;
+    /// Nothing is written afterwards.
+    fn finish(&mut self) -> Result<u64, StoreError>;
 }

@@ -7,6 +7,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array, RecordBatch};
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -151,7 +152,11 @@ impl Parts {
 impl Part {
     fn create(stage: &mut dyn Stage, table: Table, key: String) -> Result<Self, LakeError> {
         let sink = stage.create(&key)?;
-        let writer = ArrowWriter::try_new(sink, table.schema(), Some(properties(table)));
+        let options = ArrowWriterOptions::new()
+            .with_properties(properties(table))
+            // Readers get the types from the table, and parsing an embedded schema panics when it is damaged.
+            .with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(sink, table.schema(), options);
         let writer = writer.map_err(|error| encode_error(&key, error))?;
         Ok(Self {
             key,
@@ -176,12 +181,11 @@ impl Part {
         Ok(())
     }
 
-    fn finish(self, (table, partition): (Table, Partition)) -> Result<FileEntry, LakeError> {
-        let sink = self
-            .writer
-            .into_inner()
-            .map_err(|error| encode_error(&self.key, error))?;
-        let bytes = sink.finish()?;
+    fn finish(mut self, (table, partition): (Table, Partition)) -> Result<FileEntry, LakeError> {
+        // Not `into_inner`, which turns errors of the storage into text.
+        let finished = self.writer.finish();
+        finished.map_err(|error| encode_error(&self.key, error))?;
+        let bytes = self.writer.inner_mut().finish()?;
         Ok(FileEntry {
             path: self.key,
             table,

@@ -191,8 +191,8 @@ impl Write for FailingSink {
 }
 
 impl Sink for FailingSink {
-    fn finish(self: Box<Self>) -> Result<u64, StoreError> {
-        let Self { sink, plan, key } = *self;
-        plan.call("sync", &key, || sink.finish())
+    fn finish(&mut self) -> Result<u64, StoreError> {
+        let sink = &mut self.sink;
+        self.plan.call("sync", &self.key, || sink.finish())
     }
 }

@@ -439,16 +439,13 @@ impl Write for LocalSink {
 }
 
 impl Sink for LocalSink {
-    fn finish(self: Box<Self>) -> Result<u64, StoreError> {
-        let Self { file, path } = *self;
-        let file = file.into_inner().map_err(io::IntoInnerError::into_error);
-        let synced = file.and_then(|file| {
-            file.sync_all()?;
-            file.metadata()
-        });
-        synced
+    fn finish(&mut self) -> Result<u64, StoreError> {
+        let flushed = self.file.flush();
+        let synced = flushed.and_then(|()| self.file.get_ref().sync_all());
+        let found = synced.and_then(|()| self.file.get_ref().metadata());
+        found
             .map(|found| found.len())
-            .map_err(place_error("write", &path))
+            .map_err(place_error("write", &self.path))
     }
 }
 

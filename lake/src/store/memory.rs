@@ -229,11 +229,11 @@ impl Write for MemorySink {
 }
 
 impl Sink for MemorySink {
-    fn finish(self: Box<Self>) -> Result<u64, StoreError> {
+    fn finish(&mut self) -> Result<u64, StoreError> {
         let size = self.bytes.len() as u64;
         let mut inner = self.store.inner();
         let files = inner.staged.entry(self.batch.clone()).or_default();
-        files.insert(self.key.clone(), Arc::new(self.bytes));
+        files.insert(self.key.clone(), Arc::new(std::mem::take(&mut self.bytes)));
         Ok(size)
     }
 }

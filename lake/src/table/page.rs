@@ -8,7 +8,7 @@ use super::{Partitioning, Table};
 pub fn page() -> String {
     let mut page = String::from(
         "# Tables\n\n\
-         Written from `lake/src/table/` by `UPDATE_EXPECT=1 cargo test -p flowaudit-lake --test tables_page`; change it there.\n\n\
+         Written from `lake/src/table/` by `UPDATE_EXPECT=1 cargo test -p flowaudit-lake page`; change it there.\n\n\
          Every table is a folder of Parquet files (zstd). Open it with `read_parquet('LAKE/flows/**/*.parquet',\n\
          hive_partitioning = true)`. Instants are UTC with microseconds; counters are signed 64-bit integers;\n\
          addresses are canonical text. A column without a null meaning is never null.\n",
