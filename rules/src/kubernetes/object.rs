@@ -13,6 +13,9 @@ use crate::dialect::network_policy::NetworkPolicy;
 pub struct Manifest {
     /// The objects that can be used, in the order of the text.
     pub objects: Vec<Object>,
+    /// Which of the objects came out of one list (`kind: List`, `PodList`), the outermost where lists nest. A list
+    /// says what there is and thereby what there is not; an object on its own says nothing of others.
+    pub lists: Vec<std::ops::Range<usize>>,
     /// What was left out, and what is odd.
     pub issues: Vec<Issue>,
 }

@@ -108,7 +108,13 @@ impl Reader<'_> {
             });
             match value.get("items") {
                 None => {}
-                Some(items @ Value::List(_)) => self.value(items, line, inherited),
+                Some(items @ Value::List(_)) => {
+                    let first = self.manifest.objects.len();
+                    self.value(items, line, inherited);
+                    // An outer list takes the place of those within it.
+                    self.manifest.lists.retain(|list| list.start < first);
+                    self.manifest.lists.push(first..self.manifest.objects.len());
+                }
                 Some(_) => self.refuse(
                     line,
                     format!("the `items` of a {} are no list", shorten(kind)),
