@@ -1,4 +1,22 @@
 //! Everything that brings data into the lake.
+//!
+//! Flow logs come in by [`files`]: bytes ([`source`]) → raw records ([`decode`]) → flows, gaps and rejects
+//! ([`normalize`]) → the lake. Nothing vanishes: records read = flows + gaps + rejects + duplicates, checked in every run.
+//!
+//! **Invariant:** data and position are published together; killed at any instant and run again, nothing is lost and
+//! nothing doubled.
+//! **Not here:** what traffic means, verdicts, findings.
+
+pub mod source;
 
 pub mod decode;
 pub mod normalize;
+
+mod reading;
+mod recent;
+mod write;
+
+pub mod run;
+
+pub use run::{Counts, IngestError, Progress, Settings, Summary, files};
+pub use source::{Input, InputError, Problem, Severity};

@@ -263,13 +263,22 @@ pub fn normalize<'a>(record: &'a RawRecord<'_>) -> Result<Entry<'a>, Refused> {
         Some(status) if status.eq_ignore_ascii_case("ok") => None,
         Some(status) if status.eq_ignore_ascii_case("nodata") => Some(GapReason::NoData),
         Some(status) if status.eq_ignore_ascii_case("skipdata") => Some(GapReason::SkipData),
-        Some(status) => return Err(not_a_word(Field::LogStatus, status, "`OK`, `NODATA` or `SKIPDATA`")),
+        Some(status) => {
+            return Err(not_a_word(
+                Field::LogStatus,
+                status,
+                "`OK`, `NODATA` or `SKIPDATA`",
+            ));
+        }
     };
     let (start_us, end_us) = window(record)?;
     match reason {
-        Some(reason) => {
-            Ok(Entry::Gap(Gap { eni_id: record.get(Field::EniId), from_us: start_us, to_us: end_us, reason }))
-        }
+        Some(reason) => Ok(Entry::Gap(Gap {
+            eni_id: record.get(Field::EniId),
+            from_us: start_us,
+            to_us: end_us,
+            reason,
+        })),
         None => flow(record, start_us, end_us).map(Entry::Flow),
     }
 }
@@ -329,19 +338,29 @@ fn time(record: &RawRecord<'_>, field: Field) -> Result<i64, Refused> {
         let rest = number % per_second;
         let us_per_second = US_PER_S as u64;
         (EARLIEST_S..LATEST_S).contains(&seconds).then(|| {
-            let rest_us = if per_second > us_per_second { rest / (per_second / us_per_second) } else { rest * (us_per_second / per_second) };
+            let rest_us = if per_second > us_per_second {
+                rest / (per_second / us_per_second)
+            } else {
+                rest * (us_per_second / per_second)
+            };
             (seconds * us_per_second + rest_us) as i64
         })
     };
     [1, 1_000, 1_000_000, 1_000_000_000]
         .into_iter()
         .find_map(micros)
-        .ok_or_else(|| Refused::NotATime { field, value: shortened(value) })
+        .ok_or_else(|| Refused::NotATime {
+            field,
+            value: shortened(value),
+        })
 }
 
 fn address<'a>(record: &'a RawRecord<'_>, field: Field) -> Result<(Cow<'a, str>, IpAddr), Refused> {
     let value = needed(record, field)?;
-    let address: IpAddr = value.parse().map_err(|_| Refused::NotAnAddress { field, value: shortened(value) })?;
+    let address: IpAddr = value.parse().map_err(|_| Refused::NotAnAddress {
+        field,
+        value: shortened(value),
+    })?;
     // The text of an IPv4 address that parses is canonical: leading zeros do not parse.
     if address.is_ipv4() {
         return Ok((Cow::Borrowed(value), address));
@@ -352,7 +371,14 @@ fn address<'a>(record: &'a RawRecord<'_>, field: Field) -> Result<(Cow<'a, str>,
 
 fn protocol(record: &RawRecord<'_>) -> Result<u8, Refused> {
     let value = needed(record, Field::Protocol)?;
-    for (name, number) in [("tcp", 6), ("udp", 17), ("icmp", 1), ("icmpv6", 58), ("ipv6-icmp", 58), ("sctp", 132)] {
+    for (name, number) in [
+        ("tcp", 6),
+        ("udp", 17),
+        ("icmp", 1),
+        ("icmpv6", 58),
+        ("ipv6-icmp", 58),
+        ("sctp", 132),
+    ] {
         if value.eq_ignore_ascii_case(name) {
             return Ok(number);
         }
@@ -399,8 +425,15 @@ fn traffic_path(value: &str) -> Option<i32> {
         ("virtualBorderRouter", 10),
         ("ipv4Gateway", 13),
     ];
-    let name = NAMES.iter().find(|(name, _)| value.eq_ignore_ascii_case(name)).map(|(_, code)| *code);
-    name.or_else(|| whole(Field::TrafficPath, value, i32::MAX as u64).ok().map(|code| code as i32))
+    let name = NAMES
+        .iter()
+        .find(|(name, _)| value.eq_ignore_ascii_case(name))
+        .map(|(_, code)| *code);
+    name.or_else(|| {
+        whole(Field::TrafficPath, value, i32::MAX as u64)
+            .ok()
+            .map(|code| code as i32)
+    })
 }
 
 fn needed<'a>(record: &'a RawRecord<'_>, field: Field) -> Result<&'a str, Refused> {
@@ -410,20 +443,33 @@ fn needed<'a>(record: &'a RawRecord<'_>, field: Field) -> Result<&'a str, Refuse
 /// A whole number, with at most a fraction of zeros.
 fn whole(field: Field, value: &str, max: u64) -> Result<u64, Refused> {
     let digits = match value.split_once('.') {
-        Some((digits, zeros)) if !zeros.is_empty() && zeros.bytes().all(|byte| byte == b'0') => digits,
+        Some((digits, zeros)) if !zeros.is_empty() && zeros.bytes().all(|byte| byte == b'0') => {
+            digits
+        }
         _ => value,
     };
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Refused::NotANumber { field, value: shortened(value) });
+        return Err(Refused::NotANumber {
+            field,
+            value: shortened(value),
+        });
     }
     match digits.parse() {
         Ok(number) if number <= max => Ok(number),
-        _ => Err(Refused::TooLarge { field, value: shortened(value), max }),
+        _ => Err(Refused::TooLarge {
+            field,
+            value: shortened(value),
+            max,
+        }),
     }
 }
 
 fn not_a_word(field: Field, value: &str, expected: &'static str) -> Refused {
-    Refused::NotAWord { field, value: shortened(value), expected }
+    Refused::NotAWord {
+        field,
+        value: shortened(value),
+        expected,
+    }
 }
 
 /// Enough of a value to find it again. Values come from strangers: the reason must stay short and on one line.
@@ -432,7 +478,13 @@ fn shortened(value: &str) -> String {
     let mut out: String = value
         .chars()
         .take(CHARACTERS_MAX)
-        .map(|character| if character.is_control() { '\u{fffd}' } else { character })
+        .map(|character| {
+            if character.is_control() {
+                '\u{fffd}'
+            } else {
+                character
+            }
+        })
         .collect();
     if value.chars().nth(CHARACTERS_MAX).is_some() {
         out.push('…');

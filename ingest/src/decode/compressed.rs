@@ -59,7 +59,9 @@ impl<R: BufRead> Decompress<R> {
         let decompress = match compression {
             Compression::None => Decompress::None(input),
             Compression::Gzip => Decompress::Gzip(Box::new(MultiGzDecoder::new(input))),
-            Compression::Zstd => Decompress::Zstd(Box::new(zstd::stream::read::Decoder::with_buffer(input)?)),
+            Compression::Zstd => {
+                Decompress::Zstd(Box::new(zstd::stream::read::Decoder::with_buffer(input)?))
+            }
         };
         Ok((decompress, compression))
     }
@@ -123,7 +125,11 @@ mod tests {
     fn members_and_frames_are_one_stream() {
         let many = [gzip(b"one\n"), gzip(b""), gzip(b"two\n")].concat();
         assert_eq!(decoded(&many).0, b"one\ntwo\n");
-        let many = [zstd::encode_all(&b"one\n"[..], 1).unwrap(), zstd::encode_all(&b"two\n"[..], 1).unwrap()].concat();
+        let many = [
+            zstd::encode_all(&b"one\n"[..], 1).unwrap(),
+            zstd::encode_all(&b"two\n"[..], 1).unwrap(),
+        ]
+        .concat();
         assert_eq!(decoded(&many).0, b"one\ntwo\n");
         let skippable = [&[0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 9], many.as_slice()].concat();
         assert_eq!(decoded(&skippable).0, b"one\ntwo\n");
@@ -133,7 +139,9 @@ mod tests {
 
     #[test]
     fn a_cut_stream_gives_what_it_has_and_an_error() {
-        let text: Vec<u8> = (0..100_000_u32).flat_map(|n| format!("{}\n", n.wrapping_mul(2_654_435_761)).into_bytes()).collect();
+        let text: Vec<u8> = (0..100_000_u32)
+            .flat_map(|n| format!("{}\n", n.wrapping_mul(2_654_435_761)).into_bytes())
+            .collect();
         for whole in [gzip(&text), zstd::encode_all(&text[..], 1).unwrap()] {
             let (out, result) = decoded(&whole[..whole.len() / 2]);
             assert!(result.is_err());

@@ -20,7 +20,13 @@ const COLUMNS_MAX: usize = 1024;
 const KNOWN_MIN: usize = 3;
 
 /// Without these no record can become a flow or a gap.
-const NEEDED: [Field; 5] = [Field::Start, Field::End, Field::SrcAddr, Field::DstAddr, Field::Protocol];
+const NEEDED: [Field; 5] = [
+    Field::Start,
+    Field::End,
+    Field::SrcAddr,
+    Field::DstAddr,
+    Field::Protocol,
+];
 
 /// Why a header cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -58,7 +64,10 @@ impl CsvDecoder {
     /// ```
     pub fn new(header: &[u8]) -> Result<Self, HeaderError> {
         let text = as_text(header).map_err(|_| HeaderError::NotAHeader)?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text).trim_end_matches(['\r', '\n']);
+        let text = text
+            .strip_prefix('\u{feff}')
+            .unwrap_or(text)
+            .trim_end_matches(['\r', '\n']);
         let known = |columns: &[Option<Field>]| columns.iter().flatten().count();
         let (delimiter, columns) = DELIMITERS
             .into_iter()
@@ -66,10 +75,20 @@ impl CsvDecoder {
             .max_by_key(|(_, columns)| known(columns))
             .filter(|(_, columns)| known(columns) >= KNOWN_MIN)
             .ok_or(HeaderError::NotAHeader)?;
-        if let Some(field) = NEEDED.into_iter().find(|field| !columns.contains(&Some(*field))) {
+        if let Some(field) = NEEDED
+            .into_iter()
+            .find(|field| !columns.contains(&Some(*field)))
+        {
             return Err(HeaderError::Missing { field });
         }
-        Ok(CsvDecoder { header: text.to_owned(), delimiter, reader: reader(delimiter), columns, text: Vec::new(), ends: Vec::new() })
+        Ok(CsvDecoder {
+            header: text.to_owned(),
+            delimiter,
+            reader: reader(delimiter),
+            columns,
+            text: Vec::new(),
+            ends: Vec::new(),
+        })
     }
 
     /// The header as it was written; enough to read on after a pause.
@@ -93,9 +112,18 @@ impl CsvDecoder {
     /// Decodes one record, without its line end.
     pub fn record<'a>(&'a mut self, record: &'a [u8]) -> Result<RawRecord<'a>, Unreadable> {
         as_text(record)?;
-        let found = read(&mut self.reader, record, &mut self.text, &mut self.ends, self.columns.len());
+        let found = read(
+            &mut self.reader,
+            record,
+            &mut self.text,
+            &mut self.ends,
+            self.columns.len(),
+        );
         if found != self.columns.len() {
-            return Err(Unreadable::FieldCount { found, expected: self.columns.len() });
+            return Err(Unreadable::FieldCount {
+                found,
+                expected: self.columns.len(),
+            });
         }
         let mut raw = RawRecord::default();
         let mut begin = 0;
@@ -103,7 +131,9 @@ impl CsvDecoder {
             if let Some(field) = *column {
                 // Taking quotes away leaves whole characters, so this is text again.
                 let value = std::str::from_utf8(self.text.get(begin..end).unwrap_or_default())
-                    .map_err(|error| Unreadable::NotUtf8 { at: begin + error.valid_up_to() })?;
+                    .map_err(|error| Unreadable::NotUtf8 {
+                        at: begin + error.valid_up_to(),
+                    })?;
                 raw.set(field, Cow::Borrowed(value))?;
             }
             begin = end;
@@ -119,7 +149,13 @@ fn reader(delimiter: u8) -> Reader {
 /// The meaning of each column, or nothing when the line has too many.
 fn columns(header: &str, delimiter: u8) -> Vec<Option<Field>> {
     let (mut text, mut ends) = (Vec::new(), Vec::new());
-    let found = read(&mut reader(delimiter), header.as_bytes(), &mut text, &mut ends, COLUMNS_MAX);
+    let found = read(
+        &mut reader(delimiter),
+        header.as_bytes(),
+        &mut text,
+        &mut ends,
+        COLUMNS_MAX,
+    );
     if found > COLUMNS_MAX {
         return Vec::new();
     }
@@ -136,7 +172,13 @@ fn columns(header: &str, delimiter: u8) -> Vec<Option<Field>> {
 
 /// Splits one record: `text` holds the values one after the other, `ends` where each ends. The number of values found;
 /// one more than `columns_max` stands for "more".
-fn read(reader: &mut Reader, record: &[u8], text: &mut Vec<u8>, ends: &mut Vec<usize>, columns_max: usize) -> usize {
+fn read(
+    reader: &mut Reader,
+    record: &[u8],
+    text: &mut Vec<u8>,
+    ends: &mut Vec<usize>,
+    columns_max: usize,
+) -> usize {
     reader.reset();
     text.resize(record.len() + 1, 0);
     ends.clear();
@@ -155,7 +197,9 @@ fn read(reader: &mut Reader, record: &[u8], text: &mut Vec<u8>, ends: &mut Vec<u
             // The second call, with nothing left, tells the reader that this was the end.
             ReadRecordResult::InputEmpty => {}
             ReadRecordResult::Record | ReadRecordResult::End => break,
-            ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => return columns_max + 1,
+            ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => {
+                return columns_max + 1;
+            }
         }
     }
     ends.truncate(found);
@@ -168,13 +212,16 @@ mod tests {
 
     use super::*;
 
-    const HEADER: &[u8] = b"\xef\xbb\xbfVersion,\"src-addr\",dstAddr,dst_port,protocol,start,END,note\r";
+    const HEADER: &[u8] =
+        b"\xef\xbb\xbfVersion,\"src-addr\",dstAddr,dst_port,protocol,start,END,note\r";
 
     #[test]
     fn header_in_any_order_and_spelling() {
         let mut decoder = CsvDecoder::new(HEADER).unwrap();
         assert_eq!(decoder.columns(), 8);
-        let record = decoder.record(b"1, 10.0.0.1 ,\"10.0.0.2\",-,6,100,200,\"a,\"\"b\nc\"").unwrap();
+        let record = decoder
+            .record(b"1, 10.0.0.1 ,\"10.0.0.2\",-,6,100,200,\"a,\"\"b\nc\"")
+            .unwrap();
         assert_eq!(record.get(Field::SrcAddr), Some("10.0.0.1"));
         assert_eq!(record.get(Field::DstAddr), Some("10.0.0.2"));
         assert_eq!(record.get(Field::DstPort), None);
@@ -188,21 +235,39 @@ mod tests {
             let mut decoder = CsvDecoder::new(header.as_bytes()).unwrap();
             let line = ["1", "2", "", "::1", "6"].join(delimiter);
             let record = decoder.record(line.as_bytes()).unwrap();
-            assert_eq!((record.get(Field::SrcAddr), record.get(Field::DstAddr)), (None, Some("::1")));
+            assert_eq!(
+                (record.get(Field::SrcAddr), record.get(Field::DstAddr)),
+                (None, Some("::1"))
+            );
         }
     }
 
     #[test]
     fn wrong_headers() {
         assert_eq!(CsvDecoder::new(b"").unwrap_err(), HeaderError::NotAHeader);
-        assert_eq!(CsvDecoder::new(b"a,b,c,d").unwrap_err(), HeaderError::NotAHeader);
-        assert_eq!(CsvDecoder::new(b"start\0,end,srcaddr,dstaddr,protocol").unwrap_err(), HeaderError::NotAHeader);
         assert_eq!(
-            CsvDecoder::new(b"start,end,srcaddr,protocol").unwrap_err().to_string(),
+            CsvDecoder::new(b"a,b,c,d").unwrap_err(),
+            HeaderError::NotAHeader
+        );
+        assert_eq!(
+            CsvDecoder::new(b"start\0,end,srcaddr,dstaddr,protocol").unwrap_err(),
+            HeaderError::NotAHeader
+        );
+        assert_eq!(
+            CsvDecoder::new(b"start,end,srcaddr,protocol")
+                .unwrap_err()
+                .to_string(),
             "the header has no column `dstaddr`"
         );
-        let many = ["start,end,srcaddr,dstaddr,protocol".to_owned(), ",x".repeat(2000)].concat();
-        assert_eq!(CsvDecoder::new(many.as_bytes()).unwrap_err(), HeaderError::NotAHeader);
+        let many = [
+            "start,end,srcaddr,dstaddr,protocol".to_owned(),
+            ",x".repeat(2000),
+        ]
+        .concat();
+        assert_eq!(
+            CsvDecoder::new(many.as_bytes()).unwrap_err(),
+            HeaderError::NotAHeader
+        );
     }
 
     #[test]
@@ -214,7 +279,10 @@ mod tests {
         assert_eq!(many.to_string(), "9 values for 8 fields");
         assert!(decoder.record(b"1,\"10.0.0.1,2,3,4").is_err());
         assert!(decoder.record(b"1,10.0.0.1,10.0.0.2,80,6,1,2,").is_ok());
-        assert_eq!(decoder.record(b"1,10.0.0.1,\xff,80,6,1,2,").unwrap_err(), Unreadable::NotUtf8 { at: 11 });
+        assert_eq!(
+            decoder.record(b"1,10.0.0.1,\xff,80,6,1,2,").unwrap_err(),
+            Unreadable::NotUtf8 { at: 11 }
+        );
     }
 
     proptest! {

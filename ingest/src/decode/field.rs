@@ -177,7 +177,9 @@ pub struct RawRecord<'a> {
 
 impl Default for RawRecord<'_> {
     fn default() -> Self {
-        RawRecord { values: [const { Cow::Borrowed("") }; FIELDS] }
+        RawRecord {
+            values: [const { Cow::Borrowed("") }; FIELDS],
+        }
     }
 }
 
@@ -201,7 +203,9 @@ impl<'a> RawRecord<'a> {
         if is_absent(&value) {
             return Ok(());
         }
-        let Some(slot) = self.values.get_mut(field as usize) else { return Ok(()) };
+        let Some(slot) = self.values.get_mut(field as usize) else {
+            return Ok(());
+        };
         if !slot.is_empty() && *slot != value {
             return Err(Unreadable::TwoValues { field });
         }
@@ -247,13 +251,42 @@ mod tests {
 
     #[test]
     fn every_spelling_is_the_same_field() {
-        for name in ["traffic_path", "traffic-path", "trafficPath", "TrafficPath", "rafficPath"] {
-            assert_eq!(Field::from_name(name.as_bytes()), Some(Field::TrafficPath), "{name}");
+        for name in [
+            "traffic_path",
+            "traffic-path",
+            "trafficPath",
+            "TrafficPath",
+            "rafficPath",
+        ] {
+            assert_eq!(
+                Field::from_name(name.as_bytes()),
+                Some(Field::TrafficPath),
+                "{name}"
+            );
         }
-        for name in ["tcp-flags", "tcp_flags", "tcpFlags", "TcpFlags", "TCP FLAGS", "TCPFLAGS"] {
-            assert_eq!(Field::from_name(name.as_bytes()), Some(Field::TcpFlags), "{name}");
+        for name in [
+            "tcp-flags",
+            "tcp_flags",
+            "tcpFlags",
+            "TcpFlags",
+            "TCP FLAGS",
+            "TCPFLAGS",
+        ] {
+            assert_eq!(
+                Field::from_name(name.as_bytes()),
+                Some(Field::TcpFlags),
+                "{name}"
+            );
         }
-        for name in ["", "-", "srctype", "__time__", "traffic_pathway", "sourceaddress", "\u{feff}version"] {
+        for name in [
+            "",
+            "-",
+            "srctype",
+            "__time__",
+            "traffic_pathway",
+            "sourceaddress",
+            "\u{feff}version",
+        ] {
             assert_eq!(Field::from_name(name.as_bytes()), None, "{name}");
         }
     }

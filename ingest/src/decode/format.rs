@@ -82,15 +82,27 @@ impl Format {
     /// let log = br#"{"srcaddr":"10.0.0.1","dstaddr":"10.0.0.2","start":"1"}"#;
     /// assert_eq!(Format::recognise(log, true, None), Ok(Format::JsonLines));
     /// ```
-    pub fn recognise(window: &[u8], whole: bool, fields: Option<&Layout>) -> Result<Format, NotAFlowLog> {
+    pub fn recognise(
+        window: &[u8],
+        whole: bool,
+        fields: Option<&Layout>,
+    ) -> Result<Format, NotAFlowLog> {
         if let Some((what, help)) = known_stranger(window) {
             return Err(NotAFlowLog::Other { what, help });
         }
         let text = window.strip_prefix(b"\xef\xbb\xbf").unwrap_or(window);
         let last_is_cut = !whole;
         let lines: Vec<&[u8]> = text.split(|&byte| byte == b'\n').collect();
-        let complete = if last_is_cut && lines.len() > 1 { lines.len() - 1 } else { lines.len() };
-        let mut lines = lines.iter().take(complete).map(|line| line.trim_ascii()).filter(|line| !line.is_empty());
+        let complete = if last_is_cut && lines.len() > 1 {
+            lines.len() - 1
+        } else {
+            lines.len()
+        };
+        let mut lines = lines
+            .iter()
+            .take(complete)
+            .map(|line| line.trim_ascii())
+            .filter(|line| !line.is_empty());
         let first = lines.next().unwrap_or_default();
         match first {
             [b'[', ..] | b"{" => return json_objects(text, whole),
@@ -98,7 +110,11 @@ impl Format {
         }
         if first.len() > 2 {
             match CsvDecoder::new(first) {
-                Ok(decoder) => return Ok(Format::Csv { header: decoder.header().to_owned() }),
+                Ok(decoder) => {
+                    return Ok(Format::Csv {
+                        header: decoder.header().to_owned(),
+                    });
+                }
                 Err(HeaderError::NotAHeader) => {}
                 Err(error) if !first.contains(&b'{') => match header_layout(first) {
                     Some(layout) => return Ok(Format::Text { layout }),
@@ -116,7 +132,10 @@ impl Format {
             return Err(NotAFlowLog::Binary);
         }
         // One line that fills the window: its length is not known, and what follows may be good.
-        if last_is_cut && complete == 1 && as_text(text.get(..text.len().saturating_sub(4)).unwrap_or_default()).is_ok() {
+        if last_is_cut
+            && complete == 1
+            && as_text(text.get(..text.len().saturating_sub(4)).unwrap_or_default()).is_ok()
+        {
             return Ok(Format::JsonLines);
         }
         if window_is_binary(window) {
@@ -128,7 +147,9 @@ impl Format {
                 help: "bring inventory in with `flowaudit inventory import`",
             });
         }
-        Err(NotAFlowLog::NoRecord { bytes: window.len() })
+        Err(NotAFlowLog::NoRecord {
+            bytes: window.len(),
+        })
     }
 
     /// Where its records end.
@@ -138,7 +159,10 @@ impl Format {
             Format::JsonLines | Format::Text { .. } => Splitting::Lines,
             Format::JsonObjects => Splitting::JsonObjects,
             Format::Csv { header } => match CsvDecoder::new(header.as_bytes()) {
-                Ok(decoder) => Splitting::Csv { delimiter: decoder.delimiter(), columns: decoder.columns() },
+                Ok(decoder) => Splitting::Csv {
+                    delimiter: decoder.delimiter(),
+                    columns: decoder.columns(),
+                },
                 Err(_) => Splitting::Lines,
             },
         }
@@ -159,17 +183,25 @@ fn of_line(line: &[u8], fields: Option<&Layout>) -> Option<Format> {
         Layout::Documented => text::is_documented(line),
         Layout::Named(_) => text::record(line, layout).is_ok(),
     };
-    fits.then(|| Format::Text { layout: layout.clone() })
+    fits.then(|| Format::Text {
+        layout: layout.clone(),
+    })
 }
 
 /// The layout that a line of field names gives.
 fn header_layout(line: &[u8]) -> Option<Layout> {
     let names = as_text(line).ok()?;
-    if names.contains(['{', ',']) || names.split_ascii_whitespace().any(|name| name.parse::<f64>().is_ok()) {
+    if names.contains(['{', ','])
+        || names
+            .split_ascii_whitespace()
+            .any(|name| name.parse::<f64>().is_ok())
+    {
         return None;
     }
     let layout = Layout::from_names(names)?;
-    let Layout::Named(columns) = &layout else { return None };
+    let Layout::Named(columns) = &layout else {
+        return None;
+    };
     [Field::Start, Field::SrcAddr, Field::DstAddr]
         .iter()
         .all(|field| columns.contains(&Some(*field)))
@@ -180,7 +212,7 @@ fn header_layout(line: &[u8]) -> Option<Layout> {
 fn json_objects(text: &[u8], whole: bool) -> Result<Format, NotAFlowLog> {
     let mut pieces = super::split::Pieces::new(text, 0, Splitting::JsonObjects, text.len().max(1));
     let mut some = false;
-    while let Some(piece) = pieces.next() {
+    while let Some(piece) = pieces.next_piece() {
         // The last one is cut by the window.
         some |= piece.end == super::split::PieceEnd::Seen;
         if super::json::record(piece.bytes).is_ok_and(|record| record.len() >= KNOWN_MIN) {
@@ -205,22 +237,46 @@ fn json_objects(text: &[u8], whole: bool) -> Result<Format, NotAFlowLog> {
 /// Formats people are likely to have lying beside their logs.
 fn known_stranger(window: &[u8]) -> Option<(&'static str, &'static str)> {
     Some(match window {
-        [b'P', b'A', b'R', b'1', ..] => ("a Parquet file", "export the records as JSON lines or CSV"),
-        [b'P', b'K', 3, 4, ..] => ("a zip archive", "unpack it first; gzip and zstd are read as they are"),
-        [0xfd, b'7', b'z', b'X', b'Z', ..] => ("packed by xz", "unpack it first; gzip and zstd are read as they are"),
-        [b'B', b'Z', b'h', ..] => ("packed by bzip2", "unpack it first; gzip and zstd are read as they are"),
-        [0x04, 0x22, 0x4d, 0x18, ..] => ("packed by lz4", "unpack it first; gzip and zstd are read as they are"),
-        [0xff, b'O', ..] | [b'O', b'R', b'C', ..] => ("an ORC file", "export the records as JSON lines or CSV"),
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => ("UTF-16 text", "write it as UTF-8, for example with `iconv -f UTF-16 -t UTF-8`"),
+        [b'P', b'A', b'R', b'1', ..] => {
+            ("a Parquet file", "export the records as JSON lines or CSV")
+        }
+        [b'P', b'K', 3, 4, ..] => (
+            "a zip archive",
+            "unpack it first; gzip and zstd are read as they are",
+        ),
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => (
+            "packed by xz",
+            "unpack it first; gzip and zstd are read as they are",
+        ),
+        [b'B', b'Z', b'h', ..] => (
+            "packed by bzip2",
+            "unpack it first; gzip and zstd are read as they are",
+        ),
+        [0x04, 0x22, 0x4d, 0x18, ..] => (
+            "packed by lz4",
+            "unpack it first; gzip and zstd are read as they are",
+        ),
+        [0xff, b'O', ..] | [b'O', b'R', b'C', ..] => {
+            ("an ORC file", "export the records as JSON lines or CSV")
+        }
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => (
+            "UTF-16 text",
+            "write it as UTF-8, for example with `iconv -f UTF-16 -t UTF-8`",
+        ),
         [0x1f, 0x8b, ..] => ("packed twice by gzip", "unpack it once"),
-        _ if window.get(257..262) == Some(b"ustar") => ("a tar archive", "unpack it and name the directory"),
+        _ if window.get(257..262) == Some(b"ustar") => {
+            ("a tar archive", "unpack it and name the directory")
+        }
         _ => return None,
     })
 }
 
 /// Whether more than a tenth of the bytes are such as text does not have.
 fn window_is_binary(window: &[u8]) -> bool {
-    let strange = window.iter().filter(|byte| matches!(byte, 0..=8 | 14..=26 | 28..=31 | 127)).count();
+    let strange = window
+        .iter()
+        .filter(|byte| matches!(byte, 0..=8 | 14..=26 | 28..=31 | 127))
+        .count();
     let invalid = std::str::from_utf8(window).is_err_and(|error| error.error_len().is_some());
     strange * 10 > window.len() || invalid
 }
@@ -245,43 +301,39 @@ pub enum Decoder {
     },
 }
 
-/// What a piece of the stream is.
-#[derive(Debug)]
-pub enum Decoded<'a> {
-    /// A record.
-    Record(RawRecord<'a>),
-    /// The header, which is read before, and stands again where files were joined. Not counted.
-    Header,
-}
-
 impl Decoder {
     /// The decoder of a format.
     pub fn new(format: &Format) -> Result<Self, NotAFlowLog> {
         Ok(match format {
             Format::JsonLines | Format::JsonObjects => Decoder::Json(JsonDecoder::default()),
             Format::Csv { header } => Decoder::Csv(Box::new(CsvDecoder::new(header.as_bytes())?)),
-            Format::Text { layout } => {
-                Decoder::Text { layout: layout.clone(), header: matches!(layout, Layout::Named(_)) }
-            }
+            Format::Text { layout } => Decoder::Text {
+                layout: layout.clone(),
+                header: matches!(layout, Layout::Named(_)),
+            },
         })
     }
 
-    /// Decodes one piece.
-    pub fn decode<'a>(&'a mut self, piece: &'a [u8]) -> Result<Decoded<'a>, Unreadable> {
+    /// Decodes one piece. `None` is a header, which is known already and stands again where files were joined; it is no
+    /// record and not counted.
+    pub fn decode<'a>(&'a mut self, piece: &'a [u8]) -> Result<Option<RawRecord<'a>>, Unreadable> {
         match self {
-            Decoder::Json(decoder) => decoder.record(piece).map(Decoded::Record),
+            Decoder::Json(decoder) => decoder.record(piece).map(Some),
             Decoder::Csv(decoder) => {
-                let bare = piece.strip_prefix(b"\xef\xbb\xbf").unwrap_or(piece).trim_ascii_end();
+                let bare = piece
+                    .strip_prefix(b"\xef\xbb\xbf")
+                    .unwrap_or(piece)
+                    .trim_ascii_end();
                 if bare == decoder.header().as_bytes().trim_ascii_end() {
-                    return Ok(Decoded::Header);
+                    return Ok(None);
                 }
-                decoder.record(piece).map(Decoded::Record)
+                decoder.record(piece).map(Some)
             }
             Decoder::Text { layout, header } => {
                 if *header && header_layout(piece).as_ref() == Some(layout) {
-                    return Ok(Decoded::Header);
+                    return Ok(None);
                 }
-                text::record(piece, layout).map(Decoded::Record)
+                text::record(piece, layout).map(Some)
             }
         }
     }
@@ -294,8 +346,7 @@ mod tests {
     use super::*;
 
     const JSON: &str = r#"{"srcaddr":"10.0.0.1","dstaddr":"10.0.0.2","start":"1"}"#;
-    const TEXT: &str =
-        "1 1210 eni-1 i-1 vsw-1 vpc-1 6 10.0.0.1 41332 10.0.0.2 80 out ACCEPT 10 2048 1720775420 1720775480 27 OK 2";
+    const TEXT: &str = "1 1210 eni-1 i-1 vsw-1 vpc-1 6 10.0.0.1 41332 10.0.0.2 80 out ACCEPT 10 2048 1720775420 1720775480 27 OK 2";
 
     fn recognise(text: &str) -> Result<Format, NotAFlowLog> {
         Format::recognise(text.as_bytes(), true, None)
@@ -304,14 +355,33 @@ mod tests {
     #[test]
     fn each_format_by_its_content() {
         assert_eq!(recognise(JSON), Ok(Format::JsonLines));
-        assert_eq!(recognise(&format!("\u{feff}\n\n{JSON}\n")), Ok(Format::JsonLines));
+        assert_eq!(
+            recognise(&format!("\u{feff}\n\n{JSON}\n")),
+            Ok(Format::JsonLines)
+        );
         assert_eq!(recognise(&format!("[{JSON}]")), Ok(Format::JsonObjects));
         assert_eq!(recognise(&format!("[\n{JSON}\n]")), Ok(Format::JsonObjects));
-        assert_eq!(recognise("{\n\"srcaddr\":\"10.0.0.1\",\n\"dstaddr\":\"b\",\"start\":1\n}"), Ok(Format::JsonObjects));
+        assert_eq!(
+            recognise("{\n\"srcaddr\":\"10.0.0.1\",\n\"dstaddr\":\"b\",\"start\":1\n}"),
+            Ok(Format::JsonObjects)
+        );
         let header = "start,end,srcaddr,dstaddr,protocol";
-        assert_eq!(recognise(&format!("{header}\r\n1,2")), Ok(Format::Csv { header: header.to_owned() }));
-        assert_eq!(recognise(TEXT), Ok(Format::Text { layout: Layout::Documented }));
-        let Ok(Format::Text { layout: Layout::Named(columns) }) = recognise("srcaddr dstaddr start end protocol\n") else {
+        assert_eq!(
+            recognise(&format!("{header}\r\n1,2")),
+            Ok(Format::Csv {
+                header: header.to_owned()
+            })
+        );
+        assert_eq!(
+            recognise(TEXT),
+            Ok(Format::Text {
+                layout: Layout::Documented
+            })
+        );
+        let Ok(Format::Text {
+            layout: Layout::Named(columns),
+        }) = recognise("srcaddr dstaddr start end protocol\n")
+        else {
             panic!("a header line of names");
         };
         assert_eq!(columns.len(), 5);
@@ -322,10 +392,21 @@ mod tests {
 
     #[test]
     fn broken_lines_before_good_ones_do_not_hide_them() {
-        assert_eq!(recognise(&format!("{{\"srcaddr\":\nnonsense\0\n{JSON}\n")), Ok(Format::JsonLines));
-        assert_eq!(recognise(&format!("half a line\n{TEXT}\n")), Ok(Format::Text { layout: Layout::Documented }));
+        assert_eq!(
+            recognise(&format!("{{\"srcaddr\":\nnonsense\0\n{JSON}\n")),
+            Ok(Format::JsonLines)
+        );
+        assert_eq!(
+            recognise(&format!("half a line\n{TEXT}\n")),
+            Ok(Format::Text {
+                layout: Layout::Documented
+            })
+        );
         let long = "x".repeat(WINDOW_BYTES);
-        assert_eq!(Format::recognise(long.as_bytes(), false, None), Ok(Format::JsonLines));
+        assert_eq!(
+            Format::recognise(long.as_bytes(), false, None),
+            Ok(Format::JsonLines)
+        );
     }
 
     #[track_caller]
@@ -339,21 +420,42 @@ mod tests {
     fn strangers_are_named() {
         check_stranger(b"PAR1\x15\x04", "is a Parquet file, not a flow log");
         check_stranger(b"\xff\xfe{\0\"\0", "is UTF-16 text, not a flow log");
-        check_stranger(b"\x7fELF\x02\x01\x01\0\0\0", "is binary data, not a flow log");
+        check_stranger(
+            b"\x7fELF\x02\x01\x01\0\0\0",
+            "is binary data, not a flow log",
+        );
         check_stranger(b"\x80\x81\x82\x83", "is binary data, not a flow log");
-        check_stranger(b"apiVersion: v1\nkind: Pod\n", "is a Kubernetes manifest, not a flow log");
-        check_stranger(b"{\n  \"apiVersion\": \"v1\",\n \"items\": [] }", "is a Kubernetes manifest, not a flow log");
-        check_stranger(b"# Read me\nThis is prose.\n", "is not a flow log: no line in its first 25 bytes is a record or a header");
-        check_stranger(b"{\"a\":1}\n{\"b\":2}\n", "is not a flow log: no line in its first 16 bytes is a record or a header");
-        check_stranger(b"start,end,srcaddr,protocol\n1,2,3,4\n", "the header has no column `dstaddr`");
+        check_stranger(
+            b"apiVersion: v1\nkind: Pod\n",
+            "is a Kubernetes manifest, not a flow log",
+        );
+        check_stranger(
+            b"{\n  \"apiVersion\": \"v1\",\n \"items\": [] }",
+            "is a Kubernetes manifest, not a flow log",
+        );
+        check_stranger(
+            b"# Read me\nThis is prose.\n",
+            "is not a flow log: no line in its first 25 bytes is a record or a header",
+        );
+        check_stranger(
+            b"{\"a\":1}\n{\"b\":2}\n",
+            "is not a flow log: no line in its first 16 bytes is a record or a header",
+        );
+        check_stranger(
+            b"start,end,srcaddr,protocol\n1,2,3,4\n",
+            "the header has no column `dstaddr`",
+        );
     }
 
     #[test]
     fn a_header_that_stands_again_is_no_record() {
-        for (first, record) in [("start,end,srcaddr,dstaddr,protocol", "1,2,a,b,6"), ("srcaddr dstaddr start end", "a b 1 2")] {
+        for (first, record) in [
+            ("start,end,srcaddr,dstaddr,protocol", "1,2,a,b,6"),
+            ("srcaddr dstaddr start end", "a b 1 2"),
+        ] {
             let mut decoder = Decoder::new(&recognise(first).unwrap()).unwrap();
-            assert!(matches!(decoder.decode(first.as_bytes()), Ok(Decoded::Header)));
-            assert!(matches!(decoder.decode(record.as_bytes()), Ok(Decoded::Record(_))));
+            assert!(matches!(decoder.decode(first.as_bytes()), Ok(None)));
+            assert!(matches!(decoder.decode(record.as_bytes()), Ok(Some(_))));
         }
     }
 

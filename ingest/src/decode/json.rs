@@ -37,7 +37,10 @@ pub fn record(object: &[u8]) -> Result<RawRecord<'_>, Unreadable> {
 impl JsonDecoder {
     /// Decodes one object; unknown keys are passed over, numbers keep the text they were written in.
     pub fn record<'a>(&mut self, object: &'a [u8]) -> Result<RawRecord<'a>, Unreadable> {
-        let mut walk = Walk { text: as_text(object)?, at: 0 };
+        let mut walk = Walk {
+            text: as_text(object)?,
+            at: 0,
+        };
         let mut record = RawRecord::default();
         walk.expect(b'{', "`{`")?;
         let mut key_number = 0;
@@ -67,7 +70,11 @@ impl JsonDecoder {
         if walk.at != walk.text.len() {
             return Err(walk.wrong("the end of the line"));
         }
-        if known { Ok(record) } else { Err(Unreadable::NoField) }
+        if known {
+            Ok(record)
+        } else {
+            Err(Unreadable::NoField)
+        }
     }
 
     /// What the `number`-th key means, by comparing with the object before where possible.
@@ -122,11 +129,18 @@ impl<'a> Walk<'a> {
     }
 
     fn expect(&mut self, byte: u8, expected: &'static str) -> Result<(), Unreadable> {
-        if self.take(byte) { Ok(()) } else { Err(self.wrong(expected)) }
+        if self.take(byte) {
+            Ok(())
+        } else {
+            Err(self.wrong(expected))
+        }
     }
 
     fn wrong(&self, expected: &'static str) -> Unreadable {
-        Unreadable::NotJson { expected, at: self.at }
+        Unreadable::NotJson {
+            expected,
+            at: self.at,
+        }
     }
 
     fn string(&mut self) -> Result<Cow<'a, str>, Unreadable> {
@@ -140,7 +154,9 @@ impl<'a> Walk<'a> {
             match byte {
                 b'"' => {
                     self.at = begin + length + 1;
-                    return Ok(Cow::Borrowed(self.text.get(begin..begin + length).unwrap_or_default()));
+                    return Ok(Cow::Borrowed(
+                        self.text.get(begin..begin + length).unwrap_or_default(),
+                    ));
                 }
                 b'\\' => return self.by_serde::<String>().map(Cow::Owned),
                 0..=0x1f => {
@@ -193,7 +209,9 @@ impl<'a> Walk<'a> {
             self.at += usize::from(matches!(self.peek(), Some(b'+' | b'-')));
             self.digits()?;
         }
-        Ok(Cow::Borrowed(self.text.get(begin..self.at).unwrap_or_default()))
+        Ok(Cow::Borrowed(
+            self.text.get(begin..self.at).unwrap_or_default(),
+        ))
     }
 
     fn digits(&mut self) -> Result<(), Unreadable> {
@@ -201,7 +219,11 @@ impl<'a> Walk<'a> {
         while matches!(self.peek(), Some(b'0'..=b'9')) {
             self.at += 1;
         }
-        if self.at == begin { Err(self.wrong("a digit")) } else { Ok(()) }
+        if self.at == begin {
+            Err(self.wrong("a digit"))
+        } else {
+            Ok(())
+        }
     }
 
     /// Reads the value that begins here with serde_json, which bounds the nesting.
@@ -225,7 +247,11 @@ mod tests {
 
     #[track_caller]
     fn check_refused(object: &str, reason: &str) {
-        assert_eq!(record(object.as_bytes()).unwrap_err().to_string(), reason, "{object}");
+        assert_eq!(
+            record(object.as_bytes()).unwrap_err().to_string(),
+            reason,
+            "{object}"
+        );
     }
 
     #[test]
@@ -248,21 +274,45 @@ mod tests {
         check_refused("[]", "not a JSON object: expected `{` at byte 0");
         check_refused("{}", "no field of a flow log in it");
         check_refused(r#"{"a":1}"#, "no field of a flow log in it");
-        check_refused(r#"{"srcaddr":"10.0.0.1""#, "not a JSON object: expected `,` or `}` at byte 21");
-        check_refused(r#"{"srcaddr":"10.0.0.1","#, "not a JSON object: expected `\"` at byte 22");
-        check_refused(r#"{"srcaddr":"10.0.0"#, "not a JSON object: expected `\"` at byte 18");
-        check_refused(r#"{"srcaddr":"a"} {"#, "not a JSON object: expected the end of the line at byte 16");
-        check_refused(r#"{"srcaddr":["10.0.0.1"]}"#, "field `srcaddr` holds neither text nor a number");
+        check_refused(
+            r#"{"srcaddr":"10.0.0.1""#,
+            "not a JSON object: expected `,` or `}` at byte 21",
+        );
+        check_refused(
+            r#"{"srcaddr":"10.0.0.1","#,
+            "not a JSON object: expected `\"` at byte 22",
+        );
+        check_refused(
+            r#"{"srcaddr":"10.0.0"#,
+            "not a JSON object: expected `\"` at byte 18",
+        );
+        check_refused(
+            r#"{"srcaddr":"a"} {"#,
+            "not a JSON object: expected the end of the line at byte 16",
+        );
+        check_refused(
+            r#"{"srcaddr":["10.0.0.1"]}"#,
+            "field `srcaddr` holds neither text nor a number",
+        );
         check_refused(
             r#"{"srcaddr":"10.0.0.1","src_addr":"10.0.0.2"}"#,
             "field `srcaddr` is given twice with different values",
         );
         check_refused("{\"srcaddr\":\"\0\"}", "byte 12 is NUL");
-        check_refused("{\"srcaddr\":\"\u{1}\"}", "not a JSON object: expected text without control characters at byte 12");
-        check_refused(r#"{"start":01}"#, "not a JSON object: expected `,` or `}` at byte 10");
+        check_refused(
+            "{\"srcaddr\":\"\u{1}\"}",
+            "not a JSON object: expected text without control characters at byte 12",
+        );
+        check_refused(
+            r#"{"start":01}"#,
+            "not a JSON object: expected `,` or `}` at byte 10",
+        );
         let deep = format!("{{\"x\":{}", "[".repeat(100_000));
         check_refused(&deep, "not a JSON object: expected a whole value at byte 5");
-        assert_eq!(record(b"{\"srcaddr\":\"\xff\"}"), Err(Unreadable::NotUtf8 { at: 12 }));
+        assert_eq!(
+            record(b"{\"srcaddr\":\"\xff\"}"),
+            Err(Unreadable::NotUtf8 { at: 12 })
+        );
     }
 
     #[test]
@@ -275,7 +325,11 @@ mod tests {
             r#"{"src\u0061ddr":"a","dstaddr":"b"}"#,
         ] {
             let record = decoder.record(object.as_bytes()).unwrap();
-            assert_eq!((record.get(Field::SrcAddr), record.get(Field::DstAddr)), (Some("a"), Some("b")), "{object}");
+            assert_eq!(
+                (record.get(Field::SrcAddr), record.get(Field::DstAddr)),
+                (Some("a"), Some("b")),
+                "{object}"
+            );
         }
     }
 

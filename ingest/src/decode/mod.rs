@@ -99,5 +99,7 @@ fn as_text(bytes: &[u8]) -> Result<&str, Unreadable> {
     if let Some(at) = memchr::memchr(0, bytes) {
         return Err(Unreadable::Nul { at });
     }
-    std::str::from_utf8(bytes).map_err(|error| Unreadable::NotUtf8 { at: error.valid_up_to() })
+    std::str::from_utf8(bytes).map_err(|error| Unreadable::NotUtf8 {
+        at: error.valid_up_to(),
+    })
 }

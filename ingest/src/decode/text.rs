@@ -16,8 +16,14 @@ use super::{Field, RawRecord, Unreadable, as_text};
 /// A line with more values is none of ours.
 const VALUES_MAX: usize = 64;
 
-const BEGINNING: [Field; 6] =
-    [Field::Version, Field::AccountId, Field::EniId, Field::VmId, Field::VswitchId, Field::VpcId];
+const BEGINNING: [Field; 6] = [
+    Field::Version,
+    Field::AccountId,
+    Field::EniId,
+    Field::VmId,
+    Field::VswitchId,
+    Field::VpcId,
+];
 
 const MIDDLE: [Field; 11] = [
     Field::Protocol,
@@ -68,7 +74,10 @@ impl Layout {
         match self {
             Layout::Documented => String::new(),
             Layout::Named(columns) => {
-                let names: Vec<_> = columns.iter().map(|column| column.map_or("?", Field::name)).collect();
+                let names: Vec<_> = columns
+                    .iter()
+                    .map(|column| column.map_or("?", Field::name))
+                    .collect();
                 names.join(" ")
             }
         }
@@ -99,7 +108,10 @@ pub fn record<'a>(line: &'a [u8], layout: &Layout) -> Result<RawRecord<'a>, Unre
     match layout {
         Layout::Named(columns) => {
             if found != columns.len() {
-                return Err(Unreadable::FieldCount { found, expected: columns.len() });
+                return Err(Unreadable::FieldCount {
+                    found,
+                    expected: columns.len(),
+                });
             }
             for (value, column) in values.iter().zip(columns) {
                 if let Some(field) = *column {
@@ -108,7 +120,10 @@ pub fn record<'a>(line: &'a [u8], layout: &Layout) -> Result<RawRecord<'a>, Unre
             }
         }
         Layout::Documented => {
-            let wrong = Unreadable::FieldCount { found, expected: DOCUMENTED };
+            let wrong = Unreadable::FieldCount {
+                found,
+                expected: DOCUMENTED,
+            };
             if found > DOCUMENTED {
                 return Err(wrong);
             }
@@ -122,18 +137,32 @@ pub fn record<'a>(line: &'a [u8], layout: &Layout) -> Result<RawRecord<'a>, Unre
 #[must_use]
 pub fn is_documented(line: &[u8]) -> bool {
     record(line, &Layout::Documented).is_ok_and(|raw| {
-        let a_number = |field| raw.get(field).is_some_and(|value| value.parse::<u64>().is_ok());
-        let an_address = |field| raw.get(field).is_none_or(|value| value.parse::<std::net::IpAddr>().is_ok());
-        a_number(Field::Start) && a_number(Field::End) && an_address(Field::SrcAddr) && an_address(Field::DstAddr)
+        let a_number = |field| {
+            raw.get(field)
+                .is_some_and(|value| value.parse::<u64>().is_ok())
+        };
+        let an_address = |field| {
+            raw.get(field)
+                .is_none_or(|value| value.parse::<std::net::IpAddr>().is_ok())
+        };
+        a_number(Field::Start)
+            && a_number(Field::End)
+            && an_address(Field::SrcAddr)
+            && an_address(Field::DstAddr)
     })
 }
 
 /// Fills the record in the documented order; `None` when there are too few or too many values for it.
 fn documented<'a>(values: &[&'a str], raw: &mut RawRecord<'a>) -> Result<Option<()>, Unreadable> {
-    let has_type = values.len() == DOCUMENTED || values.get(BEGINNING.len()).is_some_and(|value| is_type(value));
+    let has_type = values.len() == DOCUMENTED
+        || values
+            .get(BEGINNING.len())
+            .is_some_and(|value| is_type(value));
     let mut values = values.iter().copied();
     for field in BEGINNING {
-        let Some(value) = values.next() else { return Ok(None) };
+        let Some(value) = values.next() else {
+            return Ok(None);
+        };
         raw.set(field, Cow::Borrowed(value))?;
     }
     if has_type {
@@ -141,13 +170,19 @@ fn documented<'a>(values: &[&'a str], raw: &mut RawRecord<'a>) -> Result<Option<
         values.next();
     }
     for field in MIDDLE {
-        let Some(value) = values.next() else { return Ok(None) };
+        let Some(value) = values.next() else {
+            return Ok(None);
+        };
         raw.set(field, Cow::Borrowed(value))?;
     }
-    let Some(mut value) = values.next() else { return Ok(None) };
+    let Some(mut value) = values.next() else {
+        return Ok(None);
+    };
     if !is_log_status(value) {
         raw.set(Field::TcpFlags, Cow::Borrowed(value))?;
-        let Some(status) = values.next() else { return Ok(None) };
+        let Some(status) = values.next() else {
+            return Ok(None);
+        };
         value = status;
     }
     raw.set(Field::LogStatus, Cow::Borrowed(value))?;
@@ -162,7 +197,9 @@ fn is_type(value: &str) -> bool {
 }
 
 fn is_log_status(value: &str) -> bool {
-    ["OK", "NODATA", "SKIPDATA"].iter().any(|status| value.eq_ignore_ascii_case(status))
+    ["OK", "NODATA", "SKIPDATA"]
+        .iter()
+        .any(|status| value.eq_ignore_ascii_case(status))
 }
 
 #[cfg(test)]
@@ -178,7 +215,11 @@ mod tests {
     fn the_documented_order_of_every_year() {
         for (line, flags, path) in [
             (format!("{HEAD} {MIDDLE} 27 OK 2"), Some("27"), Some("2")),
-            (format!("{HEAD} IPv4 {MIDDLE} 27 OK 2"), Some("27"), Some("2")),
+            (
+                format!("{HEAD} IPv4 {MIDDLE} 27 OK 2"),
+                Some("27"),
+                Some("2"),
+            ),
             (format!("{HEAD} {MIDDLE} 27 OK"), Some("27"), None),
             (format!("{HEAD}\t{MIDDLE} OK\r"), None, None),
             (format!("{HEAD} {MIDDLE} - OK -"), None, None),
@@ -200,7 +241,11 @@ mod tests {
             format!("{HEAD} - - - - - - - - - 1 2 - NODATA -"),
         ] {
             let raw = record(line.as_bytes(), &Layout::Documented).unwrap();
-            assert_eq!((raw.get(Field::Start), raw.get(Field::End)), (Some("1"), Some("2")), "{line}");
+            assert_eq!(
+                (raw.get(Field::Start), raw.get(Field::End)),
+                (Some("1"), Some("2")),
+                "{line}"
+            );
             assert_eq!(raw.get(Field::LogStatus), Some("NODATA"), "{line}");
         }
     }
@@ -210,7 +255,10 @@ mod tests {
         let layout = Layout::from_names("srcAddr, dstaddr  whatever start").unwrap();
         let raw = record(b"10.0.0.1 10.0.0.2 x 7", &layout).unwrap();
         assert_eq!(raw.get(Field::Start), Some("7"));
-        assert_eq!(record(b"10.0.0.1", &layout).unwrap_err().to_string(), "1 values for 4 fields");
+        assert_eq!(
+            record(b"10.0.0.1", &layout).unwrap_err().to_string(),
+            "1 values for 4 fields"
+        );
         assert_eq!(Layout::from_names(&layout.names()).unwrap(), layout);
         assert_eq!(Layout::from_names("the quick brown fox"), None);
     }

@@ -33,7 +33,10 @@ const GOOD: [(Field, &str); 20] = [
 fn record_with<'a>(changes: &[(Field, &'a str)]) -> RawRecord<'a> {
     let mut record = RawRecord::default();
     for (field, value) in GOOD {
-        let value = changes.iter().find(|(changed, _)| *changed == field).map_or(value, |(_, value)| value);
+        let value = changes
+            .iter()
+            .find(|(changed, _)| *changed == field)
+            .map_or(value, |(_, value)| value);
         record.set(field, Cow::Borrowed(value)).unwrap();
     }
     record
@@ -70,10 +73,21 @@ fn check_refused(changes: &[(Field, &str)], reason: &str) {
 #[test]
 fn the_good_record() {
     let record = record_with(&[]);
-    let Ok(Entry::Flow(flow)) = normalize(&record) else { panic!() };
-    assert_eq!((flow.start_us, flow.end_us), (1_720_775_420_000_000, 1_720_775_480_000_000));
-    assert_eq!((flow.src_addr.as_ref(), flow.src_port), ("172.31.16.139", 41332));
-    assert_eq!((flow.protocol, flow.direction, flow.action), (6, Direction::Out, Action::Accept));
+    let Ok(Entry::Flow(flow)) = normalize(&record) else {
+        panic!()
+    };
+    assert_eq!(
+        (flow.start_us, flow.end_us),
+        (1_720_775_420_000_000, 1_720_775_480_000_000)
+    );
+    assert_eq!(
+        (flow.src_addr.as_ref(), flow.src_port),
+        ("172.31.16.139", 41332)
+    );
+    assert_eq!(
+        (flow.protocol, flow.direction, flow.action),
+        (6, Direction::Out, Action::Accept)
+    );
     assert_eq!((flow.tcp_flags, flow.traffic_path), (Some(27), Some(2)));
     assert_eq!((flow.vm_id, flow.region), (Some("i-1"), None));
 }
@@ -87,7 +101,10 @@ fn what_may_be_absent() {
         (Field::TrafficPath, "-"),
         (Field::LogStatus, "-"),
     ]);
-    assert_eq!((flow.eni_id, flow.tcp_flags, flow.traffic_path), ("-", None, None));
+    assert_eq!(
+        (flow.eni_id, flow.tcp_flags, flow.traffic_path),
+        ("-", None, None)
+    );
     for field in [
         Field::SrcAddr,
         Field::DstAddr,
@@ -107,7 +124,10 @@ fn what_may_be_absent() {
 
 #[test]
 fn gaps_need_only_their_window() {
-    for (status, reason) in [("NODATA", GapReason::NoData), ("skipdata", GapReason::SkipData)] {
+    for (status, reason) in [
+        ("NODATA", GapReason::NoData),
+        ("skipdata", GapReason::SkipData),
+    ] {
         let nothing: Vec<_> = GOOD
             .iter()
             .map(|(field, _)| (*field, "-"))
@@ -116,12 +136,20 @@ fn gaps_need_only_their_window() {
             .rev()
             .collect();
         let record = record_with(&nothing);
-        let Ok(Entry::Gap(gap)) = normalize(&record) else { panic!("{status}") };
+        let Ok(Entry::Gap(gap)) = normalize(&record) else {
+            panic!("{status}")
+        };
         assert_eq!((gap.eni_id, gap.reason), (Some("eni-1"), reason));
         assert_eq!(gap.to_us - gap.from_us, 60_000_000);
     }
-    check_refused(&[(Field::LogStatus, "NODATA"), (Field::Start, "-")], "`start` is absent");
-    check_refused(&[(Field::LogStatus, "LOST")], "`log-status` is `LOST`, not `OK`, `NODATA` or `SKIPDATA`");
+    check_refused(
+        &[(Field::LogStatus, "NODATA"), (Field::Start, "-")],
+        "`start` is absent",
+    );
+    check_refused(
+        &[(Field::LogStatus, "LOST")],
+        "`log-status` is `LOST`, not `OK`, `NODATA` or `SKIPDATA`",
+    );
 }
 
 #[test]
@@ -134,17 +162,37 @@ fn addresses_become_canonical() {
         ("10.0.3.7", "10.0.3.7"),
     ] {
         let flow = flow_with(&[(Field::SrcAddr, text), (Field::DstAddr, text)]);
-        assert_eq!((flow.src_addr.as_ref(), flow.dst_addr.as_ref()), (canonical, canonical));
+        assert_eq!(
+            (flow.src_addr.as_ref(), flow.dst_addr.as_ref()),
+            (canonical, canonical)
+        );
     }
-    for text in ["10.0.3", "10.0.3.007", "10.0.3.7/32", "fe80::1%eth0", "localhost", "1.2.3.4.5", "::ffff:300.0.0.1"] {
-        check_refused(&[(Field::SrcAddr, text)], &format!("`srcaddr` is `{text}`, not an address"));
+    for text in [
+        "10.0.3",
+        "10.0.3.007",
+        "10.0.3.7/32",
+        "fe80::1%eth0",
+        "localhost",
+        "1.2.3.4.5",
+        "::ffff:300.0.0.1",
+    ] {
+        check_refused(
+            &[(Field::SrcAddr, text)],
+            &format!("`srcaddr` is `{text}`, not an address"),
+        );
     }
-    check_refused(&[(Field::SrcAddr, "::1")], "`srcaddr` and `dstaddr` are of different families");
+    check_refused(
+        &[(Field::SrcAddr, "::1")],
+        "`srcaddr` and `dstaddr` are of different families",
+    );
 }
 
 #[test]
 fn numbers_have_bounds() {
-    assert_eq!(flow_with(&[(Field::Bytes, "9223372036854775807")]).bytes, i64::MAX);
+    assert_eq!(
+        flow_with(&[(Field::Bytes, "9223372036854775807")]).bytes,
+        i64::MAX
+    );
     check_refused(
         &[(Field::Bytes, "9223372036854775808")],
         "`bytes` is `9223372036854775808`, above 9223372036854775807",
@@ -154,9 +202,18 @@ fn numbers_have_bounds() {
         "`packets` is `99999999999999999999999`, above 9223372036854775807",
     );
     assert_eq!(flow_with(&[(Field::DstPort, "65535")]).dst_port, 65535);
-    check_refused(&[(Field::DstPort, "65536")], "`dstport` is `65536`, above 65535");
-    check_refused(&[(Field::Protocol, "256")], "`protocol` is `256`, above 255");
-    check_refused(&[(Field::TcpFlags, "512")], "`tcp-flags` is `512`, above 511");
+    check_refused(
+        &[(Field::DstPort, "65536")],
+        "`dstport` is `65536`, above 65535",
+    );
+    check_refused(
+        &[(Field::Protocol, "256")],
+        "`protocol` is `256`, above 255",
+    );
+    check_refused(
+        &[(Field::TcpFlags, "512")],
+        "`tcp-flags` is `512`, above 511",
+    );
     for text in ["-1", "+80", "0x50", "80.5", "80.", "1e3", "８０", "", " "] {
         let reason = match text.trim() {
             "" => "`dstport` is absent".to_owned(),
@@ -164,7 +221,10 @@ fn numbers_have_bounds() {
         };
         check_refused(&[(Field::DstPort, text)], &reason);
     }
-    assert_eq!(flow_with(&[(Field::DstPort, "80.0"), (Field::SrcPort, "0080")]).dst_port, 80);
+    assert_eq!(
+        flow_with(&[(Field::DstPort, "80.0"), (Field::SrcPort, "0080")]).dst_port,
+        80
+    );
     let long = "x".repeat(1000);
     let record = record_with(&[(Field::DstPort, &long)]);
     assert!(normalize(&record).unwrap_err().to_string().len() < 200);
@@ -180,47 +240,98 @@ fn times_in_any_unit() {
         ("1720775420.0", "1720775480.000"),
     ] {
         let flow = flow_with(&[(Field::Start, start), (Field::End, end)]);
-        assert_eq!((flow.start_us, flow.end_us), (1_720_775_420_000_000, 1_720_775_480_000_000), "{start}");
+        assert_eq!(
+            (flow.start_us, flow.end_us),
+            (1_720_775_420_000_000, 1_720_775_480_000_000),
+            "{start}"
+        );
     }
-    assert_eq!(flow_with(&[(Field::Start, "1720775420123"), (Field::End, "1720775421")]).start_us, 1_720_775_420_123_000);
+    assert_eq!(
+        flow_with(&[(Field::Start, "1720775420123"), (Field::End, "1720775421")]).start_us,
+        1_720_775_420_123_000
+    );
     let same = flow_with(&[(Field::End, "1720775420")]);
     assert_eq!(same.start_us, same.end_us);
     check_refused(&[(Field::End, "1720775419")], "`end` is 1 s before `start`");
-    check_refused(&[(Field::End, "1720865421")], "`end` is 90001 s after `start`, longer than any window");
-    for text in ["0", "1", "1230767999", "4102444800", "18446744073709551615", "17207754200"] {
-        check_refused(&[(Field::Start, text)], &format!("`start` is `{text}`, no time between 2009 and 2100"));
+    check_refused(
+        &[(Field::End, "1720865421")],
+        "`end` is 90001 s after `start`, longer than any window",
+    );
+    for text in [
+        "0",
+        "1",
+        "1230767999",
+        "4102444800",
+        "18446744073709551615",
+        "17207754200",
+    ] {
+        check_refused(
+            &[(Field::Start, text)],
+            &format!("`start` is `{text}`, no time between 2009 and 2100"),
+        );
     }
 }
 
 #[test]
 fn words_in_any_case() {
-    let flow = flow_with(&[(Field::Direction, "IN"), (Field::Action, "reject"), (Field::Protocol, "TCP")]);
-    assert_eq!((flow.direction, flow.action, flow.protocol), (Direction::In, Action::Reject, 6));
-    check_refused(&[(Field::Direction, "inside")], "`direction` is `inside`, not `in` or `out`");
-    check_refused(&[(Field::Action, "DROP")], "`action` is `DROP`, not `ACCEPT` or `REJECT`");
+    let flow = flow_with(&[
+        (Field::Direction, "IN"),
+        (Field::Action, "reject"),
+        (Field::Protocol, "TCP"),
+    ]);
+    assert_eq!(
+        (flow.direction, flow.action, flow.protocol),
+        (Direction::In, Action::Reject, 6)
+    );
+    check_refused(
+        &[(Field::Direction, "inside")],
+        "`direction` is `inside`, not `in` or `out`",
+    );
+    check_refused(
+        &[(Field::Action, "DROP")],
+        "`action` is `DROP`, not `ACCEPT` or `REJECT`",
+    );
 }
 
 #[test]
 fn icmp_needs_no_ports() {
     for protocol in ["1", "58", "icmp", "47", "0"] {
-        let flow = flow_with(&[(Field::Protocol, protocol), (Field::SrcPort, "-"), (Field::DstPort, "")]);
+        let flow = flow_with(&[
+            (Field::Protocol, protocol),
+            (Field::SrcPort, "-"),
+            (Field::DstPort, ""),
+        ]);
         assert_eq!((flow.src_port, flow.dst_port), (0, 0));
     }
-    assert_eq!(flow_with(&[(Field::Protocol, "1"), (Field::DstPort, "8")]).dst_port, 8);
-    check_refused(&[(Field::Protocol, "17"), (Field::SrcPort, "-")], "`srcport` is absent");
+    assert_eq!(
+        flow_with(&[(Field::Protocol, "1"), (Field::DstPort, "8")]).dst_port,
+        8
+    );
+    check_refused(
+        &[(Field::Protocol, "17"), (Field::SrcPort, "-")],
+        "`srcport` is absent",
+    );
 }
 
 #[test]
 fn paths_by_code_and_by_name() {
-    for (text, code) in [("22", Some(22)), ("natGateway", Some(7)), ("all", None), ("somethingNew", None), ("-", None)] {
-        assert_eq!(flow_with(&[(Field::TrafficPath, text)]).traffic_path, code, "{text}");
+    for (text, code) in [
+        ("22", Some(22)),
+        ("natGateway", Some(7)),
+        ("all", None),
+        ("somethingNew", None),
+        ("-", None),
+    ] {
+        assert_eq!(
+            flow_with(&[(Field::TrafficPath, text)]).traffic_path,
+            code,
+            "{text}"
+        );
     }
 }
 
 fn values() -> impl Strategy<Value = Vec<String>> {
-    let field = |good: &'static str| {
-        prop_oneof![8 => Just(good.to_owned()), 1 => Just("-".to_owned()), 1 => "[0-9]{1,20}", 1 => "[a-zA-Z0-9:._]{1,12}"]
-    };
+    let field = |good: &'static str| prop_oneof![8 => Just(good.to_owned()), 1 => Just("-".to_owned()), 1 => "[0-9]{1,20}", 1 => "[a-zA-Z0-9:._]{1,12}"];
     GOOD.map(|(_, good)| field(good).boxed()).to_vec()
 }
 

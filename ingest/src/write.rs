@@ -1,0 +1,373 @@
+//! Collects flows, gaps and rejects, and publishes them together with how far each input was read.
+//!
+//! A batch is bounded by rows, by bytes and by hours. What a batch holds is published whole or not at all; when another
+//! writer changed an hour meanwhile, the batch is compared with the lake again and published anew.
+
+use std::collections::BTreeMap;
+
+use arrow_array::{BooleanArray, RecordBatch};
+use chrono::{DateTime, Utc};
+use flowaudit_lake::checkpoint::Position;
+
+use flowaudit_lake::table::flows::{FlowRow, FlowsBuilder};
+use flowaudit_lake::table::gaps::GapRow;
+use flowaudit_lake::table::rejects::RejectRow;
+use flowaudit_lake::{Batch, Conflict, Lake, LakeError, Partition, Snapshot, Table};
+
+use crate::decode::split::KEPT_BYTES_MAX;
+use crate::normalize::{Flow, Gap};
+use crate::recent::{Key, KeySet, Keys, Recent};
+use crate::run::{Counts, Settings};
+use crate::source::file::SOURCE;
+
+/// How often a batch is compared and published anew because another writer was faster.
+const TRIES: usize = 8;
+
+/// Rough size of a row in memory beside its text, in bytes.
+const ROW_BYTES: usize = 160;
+
+/// What was read of one file since the last publish.
+#[derive(Debug, Clone)]
+struct Advance {
+    from: Position,
+    to: Position,
+}
+
+/// The rows of one partition.
+#[derive(Debug)]
+struct Rows<B> {
+    rows: B,
+    keys: Vec<Key>,
+    times: (i64, i64),
+}
+
+impl<B: Default> Default for Rows<B> {
+    fn default() -> Self {
+        Rows {
+            rows: B::default(),
+            keys: Vec::new(),
+            times: (i64::MAX, i64::MIN),
+        }
+    }
+}
+
+impl<B> Rows<B> {
+    fn note(&mut self, key: Key, time: i64) {
+        self.keys.push(key);
+        self.times = (self.times.0.min(time), self.times.1.max(time));
+    }
+}
+
+/// Where a record came from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct At<'a> {
+    /// The source, as the lake names it.
+    pub(crate) source: &'a str,
+    /// Position in it.
+    pub(crate) position: u64,
+}
+
+/// Collects and publishes.
+#[derive(Debug)]
+pub(crate) struct Writer<'l> {
+    lake: &'l Lake,
+    settings: &'l Settings,
+    ingest_us: i64,
+    keys: Keys,
+    recent: Recent,
+    flows: BTreeMap<Partition, Rows<FlowsBuilder>>,
+    gaps: BTreeMap<Partition, Rows<Vec<GapRow>>>,
+    rejects: Vec<RejectRow>,
+    /// Keys of this batch.
+    seen: KeySet,
+    advances: BTreeMap<String, Advance>,
+    rows: usize,
+    bytes: usize,
+    /// What is in this batch.
+    pending: Counts,
+    /// What was published.
+    published: Counts,
+}
+
+impl<'l> Writer<'l> {
+    /// Begins with nothing.
+    pub(crate) fn new(lake: &'l Lake, settings: &'l Settings, now: DateTime<Utc>) -> Self {
+        let keys = Keys::default();
+        Writer {
+            lake,
+            settings,
+            ingest_us: now.timestamp_micros(),
+            recent: Recent::new(keys.clone(), settings.recent_keys_max),
+            keys,
+            flows: BTreeMap::new(),
+            gaps: BTreeMap::new(),
+            rejects: Vec::new(),
+            seen: KeySet::default(),
+            advances: BTreeMap::new(),
+            rows: 0,
+            bytes: 0,
+            pending: Counts::default(),
+            published: Counts::default(),
+        }
+    }
+
+    /// Adds a flow, unless this batch holds it already.
+    pub(crate) fn flow(&mut self, flow: &Flow<'_>, at: At<'_>) {
+        self.pending.records += 1;
+        let key = self.keys.flow(flow);
+        if !self.seen.insert(key) {
+            self.pending.duplicates += 1;
+            return;
+        }
+        let rows = self
+            .flows
+            .entry(Partition::hour_of_us(flow.start_us))
+            .or_default();
+        rows.note(key, flow.start_us);
+        rows.rows.push(&FlowRow {
+            start_us: flow.start_us,
+            end_us: flow.end_us,
+            ingest_us: self.ingest_us,
+            eni_id: flow.eni_id,
+            vm_id: flow.vm_id,
+            vpc_id: flow.vpc_id,
+            vswitch_id: flow.vswitch_id,
+            account_id: flow.account_id,
+            region: flow.region,
+            direction: flow.direction.as_str(),
+            src_addr: &flow.src_addr,
+            src_port: flow.src_port.into(),
+            dst_addr: &flow.dst_addr,
+            dst_port: flow.dst_port.into(),
+            protocol: flow.protocol.into(),
+            packets: flow.packets,
+            bytes: flow.bytes,
+            tcp_flags: flow.tcp_flags.map(i32::from),
+            action: flow.action.as_str(),
+            log_status: "OK",
+            traffic_path: flow.traffic_path,
+            source: at.source,
+            source_position: position(at),
+        });
+        // Texts are held once each; that all of them are new is the worst case.
+        let texts = [
+            Some(flow.eni_id),
+            flow.vm_id,
+            flow.vpc_id,
+            flow.vswitch_id,
+            flow.account_id,
+            flow.region,
+        ];
+        let text_bytes: usize = texts.iter().flatten().map(|text| text.len()).sum();
+        self.bytes += ROW_BYTES + text_bytes + flow.src_addr.len() + flow.dst_addr.len();
+        self.rows += 1;
+    }
+
+    /// Adds a gap, unless this batch holds it already.
+    pub(crate) fn gap(&mut self, gap: &Gap<'_>, at: At<'_>) {
+        self.pending.records += 1;
+        let key = self.keys.gap(gap);
+        if !self.seen.insert(key) {
+            self.pending.duplicates += 1;
+            return;
+        }
+        let rows = self
+            .gaps
+            .entry(Partition::date_of_us(gap.from_us))
+            .or_default();
+        rows.note(key, gap.from_us);
+        rows.rows.push(GapRow {
+            eni_id: gap.eni_id.map(str::to_owned),
+            from_us: gap.from_us,
+            to_us: gap.to_us,
+            reason: gap.reason.as_str().to_owned(),
+            source: at.source.to_owned(),
+            source_position: position(at),
+        });
+        self.bytes += ROW_BYTES + at.source.len() + gap.eni_id.map_or(0, str::len);
+        self.rows += 1;
+    }
+
+    /// Keeps an input that could not become a flow.
+    pub(crate) fn reject(&mut self, raw: &[u8], reason: String, at: At<'_>) {
+        self.pending.records += 1;
+        self.pending.rejects += 1;
+        let kept = raw.get(..KEPT_BYTES_MAX.min(raw.len())).unwrap_or_default();
+        let mut raw = String::from_utf8_lossy(kept).into_owned();
+        if raw.len() > KEPT_BYTES_MAX {
+            // A replaced byte takes three.
+            raw.truncate(raw.floor_char_boundary(KEPT_BYTES_MAX));
+        }
+        self.bytes += ROW_BYTES + raw.len() + reason.len() + at.source.len();
+        self.rows += 1;
+        self.rejects.push(RejectRow {
+            ingest_time_us: self.ingest_us,
+            raw,
+            reason,
+            source: at.source.to_owned(),
+            source_position: position(at),
+        });
+    }
+
+    /// Notes how far a file was read; published with what was read.
+    pub(crate) fn advance(&mut self, shard: &str, from: &Position, to: Position) {
+        match self.advances.get_mut(shard) {
+            Some(advance) => advance.to = to,
+            None if *from == to => {}
+            None => {
+                self.advances.insert(
+                    shard.to_owned(),
+                    Advance {
+                        from: from.clone(),
+                        to,
+                    },
+                );
+            }
+        }
+    }
+
+    /// Whether the batch is as large as it may become.
+    pub(crate) fn is_full(&self) -> bool {
+        self.rows >= self.settings.batch_rows_max
+            || self.bytes >= self.settings.batch_bytes_max
+            || self.flows.len() + self.gaps.len() >= self.settings.batch_partitions_max
+    }
+
+    /// Records read so far, published or not.
+    pub(crate) fn records(&self) -> u64 {
+        self.published.records + self.pending.records
+    }
+
+    /// What was published so far.
+    pub(crate) fn published(&self) -> Counts {
+        self.published
+    }
+
+    /// Publishes the batch and begins the next one.
+    pub(crate) fn publish(&mut self) -> Result<(), LakeError> {
+        let flows: Vec<_> = std::mem::take(&mut self.flows)
+            .into_iter()
+            .map(|(partition, mut rows)| {
+                (
+                    partition,
+                    Rows {
+                        rows: rows.rows.finish(),
+                        keys: rows.keys,
+                        times: rows.times,
+                    },
+                )
+            })
+            .collect();
+        let gaps: Vec<_> = std::mem::take(&mut self.gaps)
+            .into_iter()
+            .map(|(partition, rows)| {
+                (
+                    partition,
+                    Rows {
+                        rows: GapRow::to_batch(&rows.rows),
+                        keys: rows.keys,
+                        times: rows.times,
+                    },
+                )
+            })
+            .collect();
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.publish_once(&flows, &gaps) {
+                Err(
+                    LakeError::Refused {
+                        cause: Conflict::Partition { .. },
+                        ..
+                    }
+                    | LakeError::Stale { .. },
+                ) if tries < TRIES => {}
+                Err(error) => return Err(error),
+                Ok(counts) => {
+                    self.published += counts;
+                    break;
+                }
+            }
+        }
+        self.rejects.clear();
+        self.seen.clear();
+        self.advances.clear();
+        self.pending = Counts::default();
+        (self.rows, self.bytes) = (0, 0);
+        Ok(())
+    }
+
+    fn publish_once(
+        &mut self,
+        flows: &[(Partition, Rows<RecordBatch>)],
+        gaps: &[(Partition, Rows<RecordBatch>)],
+    ) -> Result<Counts, LakeError> {
+        let base = self.lake.snapshot()?;
+        let mut batch = self.lake.batch_on("ingest", base.clone());
+        let mut counts = self.pending;
+        let mut wrote = BTreeMap::new();
+        for (table, partitions) in [(Table::Flows, flows), (Table::Gaps, gaps)] {
+            for (partition, rows) in partitions {
+                let keys = self.write_new(&mut batch, &base, table, *partition, rows)?;
+                counts.duplicates += (rows.keys.len() - keys.len()) as u64;
+                match table {
+                    Table::Flows => counts.flows += keys.len() as u64,
+                    _ => counts.gaps += keys.len() as u64,
+                }
+                wrote.insert((table, *partition), keys);
+            }
+        }
+        batch.write_rows(Partition::date_of_us(self.ingest_us), &self.rejects)?;
+        for (shard, advance) in &self.advances {
+            batch.advance(SOURCE, shard, advance.from.clone(), advance.to.clone());
+        }
+        let commit = batch.publish()?;
+        for entry in &commit.added {
+            if let Some(keys) = wrote.get(&(entry.table, entry.partition)) {
+                self.recent.wrote(entry, keys);
+            }
+        }
+        Ok(counts)
+    }
+
+    /// Writes the rows that the lake does not hold; their keys.
+    fn write_new(
+        &mut self,
+        batch: &mut Batch,
+        base: &Snapshot,
+        table: Table,
+        partition: Partition,
+        rows: &Rows<RecordBatch>,
+    ) -> Result<Vec<Key>, LakeError> {
+        let held = self
+            .recent
+            .held(self.lake, base, table, partition, &rows.keys, rows.times)?;
+        batch.expect_unchanged(table, partition);
+        if held.is_empty() {
+            batch.write(table, partition, &rows.rows)?;
+            return Ok(rows.keys.clone());
+        }
+        let is_new: Vec<bool> = (0..rows.keys.len())
+            .map(|row| !held.contains(&row))
+            .collect();
+        let keys = rows
+            .keys
+            .iter()
+            .zip(&is_new)
+            .filter(|(_, is_new)| **is_new)
+            .map(|(key, _)| *key)
+            .collect();
+        let new =
+            arrow_select::filter::filter_record_batch(&rows.rows, &BooleanArray::from(is_new))
+                .map_err(|error| LakeError::Damaged {
+                    key: partition.to_string(),
+                    reason: error.to_string(),
+                })?;
+        batch.write(table, partition, &new)?;
+        Ok(keys)
+    }
+}
+
+fn position(at: At<'_>) -> i64 {
+    i64::try_from(at.position).unwrap_or(i64::MAX)
+}

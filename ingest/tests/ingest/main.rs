@@ -1,0 +1,8 @@
+//! Ingest over real files and a real lake.
+
+#[cfg(test)]
+mod common;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod files;
