@@ -361,7 +361,15 @@ impl<'v> SideAnswer<'v> {
 }
 
 fn sentences<S: Serializer>(reasons: &&[Reason], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(reasons.iter().map(ToString::to_string))
+    serializer.collect_seq(reasons.iter().map(Sentence))
+}
+
+struct Sentence<'v>(&'v Reason);
+
+impl Serialize for Sentence<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self.0)
+    }
 }
 
 #[derive(Serialize)]

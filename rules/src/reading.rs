@@ -281,6 +281,14 @@ impl Reader {
         }
     }
 
+    /// Whether the first reading of every point is the page's.
+    pub(crate) fn begins_with_the_page(self) -> bool {
+        matches!(
+            self,
+            Self::Page | Self::Engine(Engine::None | Engine::Unknown)
+        )
+    }
+
     /// Whether a point has one reading only.
     pub(crate) fn settles(self, point: Unspecified) -> bool {
         self.of(point).len() == 1

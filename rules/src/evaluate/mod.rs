@@ -168,30 +168,36 @@ pub(crate) fn judge(
 
     let (mut overall, mut egress, mut ingress) =
         (Seen::default(), Seen::default(), Seen::default());
-    'all: for case in &cases {
+    // What each case says under the first reading of every point.
+    let mut usual = Vec::with_capacity(cases.len());
+    for case in &cases {
         let mut readings = Readings::new(reader);
+        let first = decide(case, &mut readings);
+        usual.push(first);
+        let mut decisions = first;
         loop {
-            let decisions = decide(case, &mut readings);
             overall.add(decisions.both());
             egress.add(decisions.egress);
             ingress.add(decisions.ingress);
-            if overall.both() && egress.both() && ingress.both() {
-                break 'all;
-            }
-            if !readings.next() {
+            let is_settled = overall.both() && egress.both() && ingress.both();
+            if is_settled || !readings.next() {
                 break;
             }
+            decisions = decide(case, &mut readings);
         }
     }
+    let main = cases.iter().filter(|case| case.is_main()).count();
 
     // The default reading: the page's at every point, and every backend must be allowed.
-    let main = || cases.iter().filter(|case| case.is_main());
     let mut page = Decisions {
         egress: Decision::Allowed,
         ingress: Decision::Allowed,
     };
-    for case in main() {
-        let decisions = decide(case, &mut Readings::new(Reader::Page));
+    for (case, &usual) in cases.iter().zip(&usual).take(main) {
+        let decisions = match reader.begins_with_the_page() {
+            true => usual,
+            false => decide(case, &mut Readings::new(Reader::Page)),
+        };
         page.egress = page.egress.and(decisions.egress);
         page.ingress = page.ingress.and(decisions.ingress);
     }
@@ -204,12 +210,13 @@ pub(crate) fn judge(
     };
 
     // The case that explains: the first that is denied, if any is.
-    let is_denied =
-        |case: &&Case<'_>| decide(case, &mut Readings::new(reader)).both() == Decision::Denied;
-    let shown = main().find(is_denied).or_else(|| cases.first());
+    let denied = usual
+        .iter()
+        .take(main)
+        .position(|decisions| decisions.both() == Decision::Denied);
+    let shown = cases.get(denied.unwrap_or(0));
     let side = |direction, seen: Seen, default_reading| {
-        let explained =
-            shown.map(|case| reasons::explain(direction, case, cluster, reader, main().count()));
+        let explained = shown.map(|case| reasons::explain(direction, case, cluster, reader, main));
         let explained = explained.unwrap_or_default();
         Side {
             outcome: seen.outcome(),
