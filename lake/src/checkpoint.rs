@@ -177,3 +177,131 @@ fn step(read: Option<&Position>, delta: &CheckpointDelta) -> Result<Option<Gap>,
         _ => Ok(None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn delta(shard: &str, from: u64, to: u64) -> CheckpointDelta {
+        let (source, shard) = ("s".to_string(), shard.to_string());
+        CheckpointDelta {
+            source,
+            shard,
+            from: Position::at(from),
+            to: Position::at(to),
+        }
+    }
+
+    fn read_up_to(at: u64) -> Checkpoints {
+        let mut checkpoints = Checkpoints::default();
+        checkpoints.advance(&[delta("0", 0, at)]).unwrap();
+        checkpoints
+    }
+
+    #[test]
+    fn the_table_of_advance() {
+        let advance = |from, to| {
+            let mut checkpoints = read_up_to(10);
+            let gaps = checkpoints.advance(&[delta("0", from, to)]);
+            let at = checkpoints.get("s", "0").unwrap().at;
+            (
+                at,
+                gaps.map(|gaps| {
+                    gaps.iter()
+                        .map(|gap| (gap.from, gap.to))
+                        .collect::<Vec<_>>()
+                }),
+            )
+        };
+        assert_eq!(advance(10, 15), (15, Ok(vec![])));
+        assert_eq!(advance(10, 10), (10, Ok(vec![])));
+        assert_eq!(advance(12, 15), (15, Ok(vec![(10, 12)])));
+        assert!(matches!(
+            advance(9, 15),
+            (
+                10,
+                Err(StaleDelta::AlreadyRead {
+                    read: 10,
+                    from: 9,
+                    ..
+                })
+            )
+        ));
+        assert!(matches!(
+            advance(12, 11),
+            (10, Err(StaleDelta::Backwards { .. }))
+        ));
+    }
+
+    #[test]
+    fn a_shard_never_read_starts_anywhere_without_a_gap() {
+        let mut checkpoints = Checkpoints::default();
+        assert_eq!(checkpoints.advance(&[delta("0", 700, 710)]), Ok(vec![]));
+        assert_eq!(checkpoints.get("s", "0"), Some(&Position::at(710)));
+        assert_eq!(checkpoints.get("s", "1"), None);
+        assert_eq!(checkpoints.get("t", "0"), None);
+    }
+
+    #[test]
+    fn one_refused_delta_refuses_the_whole_list() {
+        let mut checkpoints = read_up_to(10);
+        let before = checkpoints.clone();
+        checkpoints
+            .advance(&[delta("1", 0, 5), delta("0", 3, 12)])
+            .unwrap_err();
+        assert_eq!(checkpoints, before);
+    }
+
+    #[test]
+    fn one_list_may_move_a_shard_twice() {
+        let mut checkpoints = read_up_to(10);
+        checkpoints
+            .advance(&[delta("0", 10, 12), delta("0", 12, 20)])
+            .unwrap();
+        assert_eq!(checkpoints.get("s", "0"), Some(&Position::at(20)));
+        checkpoints
+            .advance(&[delta("0", 20, 22), delta("0", 21, 25)])
+            .unwrap_err();
+        assert_eq!(checkpoints.get("s", "0"), Some(&Position::at(20)));
+    }
+
+    proptest! {
+        /// Held against a model that ticks off every single position.
+        #[test]
+        fn no_position_is_read_twice_and_every_one_is_read_or_in_a_gap(
+            deltas in proptest::collection::vec((0..2usize, 0..12u64, 0..12u64), 0..30),
+        ) {
+            let shards = ["0", "1"];
+            let mut checkpoints = Checkpoints::default();
+            let mut times_read: BTreeMap<(usize, u64), u32> = BTreeMap::new();
+            let mut start: BTreeMap<usize, u64> = BTreeMap::new();
+            for (shard, from, to) in deltas {
+                let before = checkpoints.clone();
+                match checkpoints.advance(&[delta(shards[shard], from, to)]) {
+                    Ok(_) => {
+                        start.entry(shard).or_insert(from);
+                        for at in from + 1..=to {
+                            *times_read.entry((shard, at)).or_default() += 1;
+                        }
+                    }
+                    Err(_) => prop_assert_eq!(&checkpoints, &before),
+                }
+            }
+            prop_assert!(times_read.values().all(|times| *times == 1));
+            for (shard, start) in start {
+                let end = checkpoints.get("s", shards[shard]).unwrap().at;
+                for at in start + 1..=end {
+                    let skipped = checkpoints.gaps().iter().any(|gap| {
+                        gap.shard == shards[shard] && gap.from < at && at <= gap.to
+                    });
+                    prop_assert_ne!(skipped, times_read.contains_key(&(shard, at)));
+                }
+                prop_assert!(times_read.keys().all(|(of, at)| *of != shard || *at <= end));
+            }
+        }
+    }
+}

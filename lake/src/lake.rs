@@ -135,8 +135,8 @@ impl Lake {
             let mut sums = TableStats::default();
             for file in snapshot.files(table) {
                 sums.files += 1;
-                sums.rows += file.rows;
-                sums.bytes += file.bytes;
+                sums.rows = sums.rows.saturating_add(file.rows);
+                sums.bytes = sums.bytes.saturating_add(file.bytes);
                 sums.min_us = sums.min_us.into_iter().chain(file.min_us).min();
                 sums.max_us = sums.max_us.max(file.max_us);
             }

@@ -268,7 +268,13 @@ pub fn snapshot_key(number: u64) -> String {
 pub fn number_of(key: &str) -> Option<u64> {
     let name = key.rsplit('/').next()?.strip_suffix(".json")?;
     let digits = name.len() == 20 && name.bytes().all(|byte| byte.is_ascii_digit());
-    if digits { name.parse().ok() } else { None }
+    let number: u64 = if digits {
+        name.parse().ok()?
+    } else {
+        return None;
+    };
+    // The very last number could have no next one; nobody ever gets there but by forging a name.
+    (number < u64::MAX).then_some(number)
 }
 
 /// The identity of one batch: who wrote, the head it started from, and a token that makes it unlike all others.
@@ -383,5 +389,128 @@ pub fn parse_file_key(key: &str) -> Result<FileKey, LayoutError> {
         })
     } else {
         Err(wrong())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const AT_US: i64 = 1_795_507_200_000_000;
+
+    #[test]
+    fn an_instant_has_its_folder() {
+        let hour = Partition::hour_of_us(AT_US + 3_599_999_999);
+        assert_eq!(hour.to_string(), "date=2026-11-24/hour=08");
+        assert_eq!(Hour::of_us(AT_US).to_string(), "2026-11-24T08");
+        assert_eq!(
+            Partition::hour_of_us(AT_US - 1).to_string(),
+            "date=2026-11-24/hour=07"
+        );
+        assert_eq!(Partition::date_of_us(AT_US).to_string(), "date=2026-11-24");
+        let batch = BatchId::new("ingest", 411, 0x6f0c_2b9d_1e00_a7c4);
+        assert_eq!(
+            file_key(Table::Flows, hour, &batch, 0),
+            "flows/date=2026-11-24/hour=08/part-ingest-000411-6f0c2b9d1e00a7c4-0000.parquet"
+        );
+        assert_eq!(
+            file_key(Table::Endpoints, Partition::None, &batch, 12_345),
+            "endpoints/part-ingest-000411-6f0c2b9d1e00a7c4-12345.parquet"
+        );
+    }
+
+    #[test]
+    fn the_ends_of_time_do_not_overflow() {
+        for at in [i64::MIN, i64::MAX] {
+            let hour = Hour::of_us(at);
+            assert!(!Partition::Hour(hour).is_writable());
+            assert!(!Partition::Date(hour.date()).is_writable());
+            assert!(hour.to_string().starts_with("hour "));
+            assert!(hour.start_us() <= hour.end_us());
+        }
+        assert_eq!(Hour(i64::MAX).next(), Hour(i64::MAX));
+        assert!(!Partition::Hour(Hour(i64::MIN)).is_writable());
+        assert_eq!(Date(i64::MAX).start_us(), i64::MAX);
+    }
+
+    #[test]
+    fn names_that_no_key_has_are_refused() {
+        let good = "flows/date=2026-11-24/hour=08/part-ingest-000411-6f0c2b9d1e00a7c4-0000.parquet";
+        parse_file_key(good).unwrap();
+        for (from, to) in [
+            ("flows", "secrets"),
+            ("flows", "../flows"),
+            ("flows", "/flows"),
+            ("flows", "edges/../flows"),
+            ("flows", "gaps"),
+            ("/hour=08", ""),
+            ("hour=08", "hour=8"),
+            ("hour=08", "hour=24"),
+            ("hour=08", "hour=+8"),
+            ("2026-11-24", "2026-11-31"),
+            ("2026-11-24", "2026-2-03"),
+            ("2026-11-24", "+2026-11-24"),
+            ("part-", ""),
+            (".parquet", ".json"),
+            ("0000.p", "00000.p"),
+            ("0000.p", "x.p"),
+            ("ingest", "in/gest"),
+            ("ingest", "in.gest"),
+            ("6f0c", "6F0C"),
+        ] {
+            let bad = good.replacen(from, to, 1);
+            assert!(parse_file_key(&bad).is_err(), "{bad}");
+        }
+        assert!("2026-11-24T8".parse::<Hour>().is_err());
+        assert!("date=2026-11-24/".parse::<Partition>().is_err());
+    }
+
+    #[test]
+    fn odd_writer_names_become_file_names() {
+        for name in ["", "../../x", "a b", "名", &"x".repeat(500)] {
+            let batch = BatchId::new(name, 3, 7);
+            assert_eq!(batch.to_string().parse(), Ok(batch.clone()));
+            parse_file_key(&file_key(Table::Objects, Partition::None, &batch, 3)).unwrap();
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_is_read_back(
+            at in -62_167_219_200_000_000..253_402_300_800_000_000i64,
+            name in "\\PC{0,50}",
+            (base, token, n) in any::<(u64, u64, usize)>(),
+        ) {
+            let hour = Hour::of_us(at);
+            prop_assert!(hour.start_us() <= at && at < hour.end_us());
+            prop_assert_eq!(hour.to_string().parse(), Ok(hour));
+            prop_assert_eq!(hour.date().to_string().parse(), Ok(hour.date()));
+            let batch = BatchId::new(&name, base, token);
+            for (table, partition) in [
+                (Table::Flows, Partition::Hour(hour)),
+                (Table::Gaps, Partition::Date(hour.date())),
+                (Table::Objects, Partition::None),
+            ] {
+                prop_assert_eq!(partition.to_string().parse(), Ok(partition));
+                let key = file_key(table, partition, &batch, n);
+                let parsed = parse_file_key(&key);
+                prop_assert_eq!(parsed, Ok(FileKey { table, partition, batch: batch.clone() }));
+            }
+        }
+
+        #[test]
+        fn no_text_makes_a_parser_panic(text in "\\PC*", odd in "[a-z=/0-9T.-]{0,40}") {
+            for text in [text, odd] {
+                let _ = text.parse::<Hour>();
+                let _ = text.parse::<Date>();
+                let _ = text.parse::<BatchId>();
+                let _ = parse_file_key(&text);
+                if let Ok(partition) = text.parse::<Partition>() {
+                    prop_assert_eq!(partition.to_string(), text);
+                }
+            }
+        }
     }
 }

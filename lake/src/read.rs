@@ -1,7 +1,7 @@
 //! Reads rows: one file, one row group, some columns, a bounded number of rows at a time.
 //!
-//! Dictionary-encoded columns stay dictionary-encoded, and all batches of one row group share one dictionary:
-//! whoever works on addresses parses each distinct one once and then looks at keys. Every call opens the file
+//! Dictionary-encoded columns stay dictionary-encoded, and all batches of one row group share one dictionary
+//! ([`is_same_dictionary`]): whoever works on addresses parses each distinct one once and then looks at keys. Every call opens the file
 //! anew, so threads never share a file offset.
 
 use std::io::{self, BufReader, ErrorKind, Read};
@@ -108,6 +108,14 @@ fn rows_of<'a, R: Row>(
         }
     }
     Ok(rows)
+}
+
+/// Whether two dictionaries are the same one, not only equal: all batches of a row group share theirs, though
+/// each batch wraps it anew. What was worked out for `known` then holds for `values`. Costs nothing per row.
+///
+/// `known` must be kept alive between the calls, so that its memory is not given to another.
+pub fn is_same_dictionary(known: &ArrayRef, values: &ArrayRef) -> bool {
+    known.to_data().ptr_eq(&values.to_data())
 }
 
 impl TableFile {

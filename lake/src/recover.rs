@@ -53,7 +53,7 @@ pub(crate) fn settle(
 /// The record of a batch, which can only come after the head the batch began on.
 fn record_of(lake: &Lake, batch: &BatchId) -> Result<Option<CommitRecord>, LakeError> {
     let head = lake.snapshot()?.number;
-    for number in batch.base() + 1..=head {
+    for number in batch.base().saturating_add(1)..=head {
         match read_record(lake.store(), number)? {
             Some(record) if record.batch == *batch => return Ok(Some(record)),
             _ => {}

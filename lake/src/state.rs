@@ -70,7 +70,8 @@ impl Snapshot {
 
     /// Rows of a table.
     pub fn rows(&self, table: Table) -> u64 {
-        self.files(table).map(|file| file.rows).sum()
+        self.files(table)
+            .fold(0, |sum, file| sum.saturating_add(file.rows))
     }
 
     /// How far every source was read.

@@ -89,7 +89,8 @@ impl KeyBuilder {
         let text = Buffer::from(self.text.as_bytes());
         let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets.clone()));
         let values = StringArray::new(offsets, text, None);
-        let keys = ScalarBuffer::from(std::mem::take(&mut self.keys));
+        let rows = self.keys.len();
+        let keys = ScalarBuffer::from(std::mem::replace(&mut self.keys, Vec::with_capacity(rows)));
         let keys = PrimitiveArray::<Int32Type>::new(keys, self.nulls.finish());
         self.distinct.clear();
         self.text.clear();
