@@ -106,19 +106,6 @@ impl fmt::Display for Requirement {
     }
 }
 
-/// The labels of an object as messages show them: `app=cart,tier=web`, or `no labels`.
-pub fn show_labels<'a>(labels: impl IntoIterator<Item = (&'a String, &'a String)>) -> String {
-    let shown: Vec<String> = labels
-        .into_iter()
-        .map(|(k, v)| format!("{k}={v}"))
-        .collect();
-    if shown.is_empty() {
-        "no labels".to_owned()
-    } else {
-        shown.join(",")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

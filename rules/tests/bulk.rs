@@ -1,5 +1,7 @@
 //! The fixed format for other programs, byte by byte.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use flowaudit_rules::bulk::{Bulk, ProbeError};
 use flowaudit_rules::cluster::Cluster;
 use flowaudit_rules::evaluate::Engine;

@@ -4,6 +4,12 @@
 //! felix` changes the engine for those below, lines with `!` are the issues that reading must report, `#` are remarks.
 //! `UPDATE_EXPECT=1` rewrites the files; the diff is for a person to read against policy-semantics.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
 use std::fs;
 use std::path::Path;
 

@@ -1,5 +1,7 @@
 //! What must hold for every world: few labels, few namespaces, ports at the edges, nested blocks, so that things collide.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::net::IpAddr;
 
 use flowaudit_rules::bulk::Bulk;
@@ -446,7 +448,7 @@ proptest! {
             if named.is_empty() {
                 continue;
             }
-            prop_assert_eq!(side.outcome, Outcome::Allowed);
+            prop_assert_ne!(side.outcome, Outcome::Denied);
             named.sort_unstable();
             for (key, rule) in named.into_iter().rev() {
                 let policy = kept.iter_mut().find(|policy| policy.key() == key).unwrap();

@@ -8,6 +8,7 @@
 mod case;
 mod reasons;
 mod side;
+mod words;
 
 use std::borrow::Cow;
 use std::net::IpAddr;

@@ -2,14 +2,11 @@
 
 use super::case::{Case, End, Who};
 use super::side::{Standing, View, standing};
-use crate::cluster::{Cluster, Pod};
+use super::words;
+use crate::cluster::{Cluster, Labels, NAME_LABEL, Pod};
 use crate::dialect::network_policy::{Direction, NetworkPolicy, Peer, Rule};
 use crate::reading::{Reader, Readings};
-use crate::selector::{Selector, show_labels};
 use crate::verdict::{NearMiss, Reason, Tier};
-
-/// How many alternatives of a rule a sentence lists before it counts the rest.
-const LISTED_MAX: usize = 4;
 
 /// What is explained of a side.
 #[derive(Default)]
@@ -110,7 +107,7 @@ fn by_policies(view: &View<'_, '_>, pod: &Pod, readings: &mut Readings) -> Vec<R
                     policy: policy.key(),
                     direction: view.direction,
                     rule: index,
-                    admits: admits(policy, rule),
+                    admits: words::rule(policy, rule).to_string(),
                 });
             }
         }
@@ -153,78 +150,18 @@ fn near_miss(
         })
         .min_by_key(|(_, _, peers_match, ports_match)| (!peers_match, !ports_match))?;
     let (admits, instead) = match (peers_match, ports_match) {
-        (true, _) => (ports_words(rule), port_instead(view)),
-        (false, true) => (peers_words(policy, rule), peer_instead(view, rule)),
-        (false, false) => (admits(policy, rule), String::new()),
+        (true, _) => (words::ports(rule).to_string(), port_instead(view)),
+        (false, true) => (
+            words::peers(policy, rule).to_string(),
+            peer_instead(view, policy, rule),
+        ),
+        (false, false) => (words::rule(policy, rule).to_string(), String::new()),
     };
     Some(NearMiss {
         rule: index,
         admits,
         instead,
     })
-}
-
-/// `pods app=checkout on TCP 6379`.
-fn admits(policy: &NetworkPolicy, rule: &Rule) -> String {
-    match (rule.peers.is_empty(), rule.ports.is_empty()) {
-        (true, true) => "everything".to_owned(),
-        (true, false) => format!("everyone on {}", ports_words(rule)),
-        (false, true) => peers_words(policy, rule),
-        (false, false) => format!("{} on {}", peers_words(policy, rule), ports_words(rule)),
-    }
-}
-
-fn ports_words(rule: &Rule) -> String {
-    if rule.ports.is_empty() {
-        return "any port".to_owned();
-    }
-    listed(rule.ports.iter().map(ToString::to_string))
-}
-
-fn peers_words(policy: &NetworkPolicy, rule: &Rule) -> String {
-    if rule.peers.is_empty() {
-        return "everyone".to_owned();
-    }
-    listed(rule.peers.iter().map(|peer| peer_words(policy, peer)))
-}
-
-fn peer_words(policy: &NetworkPolicy, peer: &Peer) -> String {
-    let words = |selector: &Option<Selector>| match selector {
-        Some(selector) if !selector.is_empty() => Some(selector.to_string()),
-        _ => None,
-    };
-    match peer {
-        Peer::Block(block) if block.except.is_empty() => block.cidr.to_string(),
-        Peer::Block(block) => {
-            format!(
-                "{} except {}",
-                block.cidr,
-                listed(block.except.iter().map(ToString::to_string))
-            )
-        }
-        Peer::Pods { namespaces, pods } => {
-            let pods = words(pods)
-                .map_or_else(|| "pods".to_owned(), |selector| format!("pods {selector}"));
-            match namespaces {
-                None => format!("{pods} of namespace {}", policy.namespace),
-                Some(selector) if selector.is_empty() => format!("{pods} of any namespace"),
-                Some(selector) => format!("{pods} of namespaces {selector}"),
-            }
-        }
-    }
-}
-
-fn listed(mut parts: impl ExactSizeIterator<Item = String>) -> String {
-    let more = parts.len().saturating_sub(LISTED_MAX);
-    let mut text = parts
-        .by_ref()
-        .take(LISTED_MAX)
-        .collect::<Vec<_>>()
-        .join(" or ");
-    if more > 0 {
-        text.push_str(&format!(" or {more} more"));
-    }
-    text
 }
 
 /// `the connection uses TCP 80`.
@@ -238,8 +175,8 @@ fn port_instead(view: &View<'_, '_>) -> String {
     }
 }
 
-/// `the client has app=cart`, by the keys that the rule's selectors speak of.
-fn peer_instead(view: &View<'_, '_>, rule: &Rule) -> String {
+/// `the client has app=cart`, by the labels that the rule speaks of.
+fn peer_instead(view: &View<'_, '_>, policy: &NetworkPolicy, rule: &Rule) -> String {
     let role = match view.direction {
         Direction::Ingress => "client",
         Direction::Egress => "server",
@@ -248,57 +185,44 @@ fn peer_instead(view: &View<'_, '_>, rule: &Rule) -> String {
     let pod = match other.who {
         Who::Pod(pod) => pod,
         Who::HostPod(pod) => return format!("the {role} {} uses its node's network", pod.key()),
-        Who::Node(_) | Who::Service(_) | Who::External => {
-            return match other.who {
-                Who::External => format!("the {role} is {}", other.name()),
-                _ => format!("the {role} is {} and no pod", other.name()),
-            };
+        Who::External => return format!("the {role} is {}", other.name()),
+        Who::Node(_) | Who::Service(_) => {
+            return format!("the {role} is {} and no pod", other.name());
         }
     };
-    let blocks_only = rule.peers.iter().all(|peer| matches!(peer, Peer::Block(_)));
-    if blocks_only {
+    if rule.peers.iter().all(|peer| matches!(peer, Peer::Block(_))) {
         return match other.address {
             Some(address) => format!("the {role} has the address {address}"),
             None => format!("the address of the {role} is not known"),
         };
     }
-    let mut keys = Vec::new();
-    let mut speaks_of_namespaces = false;
-    for peer in &rule.peers {
-        if let Peer::Pods { namespaces, pods } = peer {
-            speaks_of_namespaces |= namespaces.is_some();
-            keys.extend(pods.iter().flat_map(Selector::keys));
+    let keys = words::keys(rule);
+    let mut parts = Vec::new();
+    if !keys.of_pods.is_empty() {
+        parts.push(format!("has {}", spoken_of(&pod.labels, &keys.of_pods)));
+    }
+    if pod.namespace != policy.namespace || !keys.of_namespaces.is_empty() {
+        let mut part = format!("is in namespace {}", pod.namespace);
+        let unnamed: Vec<&str> = keys
+            .of_namespaces
+            .into_iter()
+            .filter(|key| *key != NAME_LABEL)
+            .collect();
+        if let (Some(namespace), false) =
+            (view.cluster.namespace(&pod.namespace), unnamed.is_empty())
+        {
+            part.push_str(&format!(" with {}", spoken_of(&namespace.labels, &unnamed)));
         }
+        parts.push(part);
     }
-    let labels = show_labels(
-        pod.labels
-            .iter()
-            .filter(|(key, _)| keys.contains(&key.as_str())),
-    );
-    let namespace = &pod.namespace;
-    if speaks_of_namespaces {
-        let of_namespace = view
-            .cluster
-            .namespace(namespace)
-            .map(|ns| show_labels(&ns.labels))
-            .unwrap_or_default();
-        let pod_labels = if keys.is_empty() {
-            String::new()
-        } else {
-            format!(" has {labels} and")
-        };
-        return format!("the {role}{pod_labels} is in namespace {namespace} ({of_namespace})");
-    }
-    let elsewhere = view
-        .policies
-        .first()
-        .is_some_and(|policy| policy.namespace != *namespace);
-    match (elsewhere, keys.is_empty()) {
-        (true, true) => format!("the {role} is in namespace {namespace}"),
-        (true, false) => format!("the {role} has {labels} and is in namespace {namespace}"),
-        (false, _) => match labels.as_str() {
-            "no labels" => format!("the {role} has no label {}", keys.join(" or ")),
-            labels => format!("the {role} has {labels}"),
-        },
-    }
+    format!("the {role} {}", parts.join(" and "))
+}
+
+/// Those of `labels` whose keys are spoken of: `app=cart`, or `no app`.
+fn spoken_of(labels: &Labels, keys: &[&str]) -> String {
+    let shown = keys.iter().map(|key| match labels.get(*key) {
+        Some(value) => format!("{key}={value}"),
+        None => format!("no {key}"),
+    });
+    shown.collect::<Vec<_>>().join(", ")
 }
