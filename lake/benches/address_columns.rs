@@ -30,6 +30,9 @@ const ROW_GROUP_ROWS: usize = 1024 * 1024;
 const BATCH_ROWS: usize = 64 * 1024;
 const ROUNDS: usize = 5;
 
+/// Reads a file down to its checksum.
+type Read = fn(&Bytes) -> u64;
+
 fn main() {
     println!("{ROWS} rows, two address columns, zstd-1, one thread, best of {ROUNDS}");
     run(
@@ -67,7 +70,7 @@ fn run(what: &str, mut address: impl FnMut(&mut rand_chacha::ChaCha8Rng) -> u32)
         "  {:<22} {:>6} {:>8} {:>9}",
         "", "ns/row", "x u32", "bytes/row"
     );
-    let ways: [(&str, &Bytes, fn(&Bytes) -> u64); 3] = [
+    let ways: [(&str, &Bytes, Read); 3] = [
         ("u32", &numbers, read_numbers),
         ("text read as keys", &text, read_keys),
         ("text read as text", &text, read_text),

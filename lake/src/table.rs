@@ -107,7 +107,7 @@ impl Table {
             Self::Gaps => "from",
             Self::Rejects => "ingest_time",
             Self::Endpoints | Self::Objects => "valid_from",
-            Self::Edges | Self::Coverage => "hour",
+            Self::Edges | Self::Coverage => "hour_start",
             Self::Findings => "last_seen",
         }
     }

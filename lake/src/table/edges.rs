@@ -3,8 +3,8 @@
 table! {
     /// All one client did to one server on one port in one hour under one verdict with one observation.
     Edges: EdgeRow {
-        /// Start of the hour.
-        hour_us: Time as "hour",
+        /// Start of the hour; not `hour`, which is the partition's name and would hide it.
+        hour_us: Time as "hour_start",
         /// What the client is: `pod`, `node`, `service`, `load-balancer`, `external`, `ambiguous` and so on.
         client_kind: Key,
         /// The cluster of the client.

@@ -212,7 +212,7 @@ fn a_reader_of_a_replaced_file_is_told_to_look_again() {
     analyze(&lake, 2).publish().unwrap();
     for error in [
         read::open(&lake, &file).map(drop).unwrap_err(),
-        opened.batches(&["hour"], 0).map(drop).unwrap_err(),
+        opened.batches(&["hour_start"], 0).map(drop).unwrap_err(),
         read::rows::<EdgeRow>(&lake, &old).map(drop).unwrap_err(),
     ] {
         assert!(matches!(error, LakeError::Stale { .. }), "{error:?}");
