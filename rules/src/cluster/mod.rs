@@ -7,8 +7,10 @@ pub mod protocol;
 pub mod service;
 pub mod workload;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::sync::OnceLock;
 
 pub use namespace::{NAME_LABEL, Namespace};
 pub use node::Node;
@@ -52,6 +54,8 @@ pub struct Cluster {
     services_by_address: HashMap<IpAddr, usize>,
     services_by_node_port: HashMap<(u16, Protocol), usize>,
     pods_by_namespace: HashMap<String, Vec<usize>>,
+    /// The ready pods behind each Service, in the order of `services`.
+    backends: Vec<OnceLock<Vec<usize>>>,
     /// Unfinished host-network pods by the node they run on.
     host_pods_by_node: HashMap<String, Vec<usize>>,
     /// What the whole cluster declares under one port name; ordinary init containers left out.
@@ -200,17 +204,41 @@ impl Cluster {
         Some((service, port))
     }
 
-    /// The pods that a connection to `service` may end at.
-    pub fn backends<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a Pod> {
-        let indexes = self
+    /// The ready pods that a connection to `service` may end at. Worked out when first asked about a Service.
+    pub fn backends(&self, service: &Service) -> impl Iterator<Item = &Pod> {
+        let by_name = self.services_by_name.get(&service.namespace);
+        let index = by_name
+            .and_then(|by_name| by_name.get(&service.name))
+            .copied();
+        // A caller may ask about a Service that only has the name of one of ours.
+        let is_ours = |&index: &usize| {
+            self.services
+                .get(index)
+                .is_some_and(|ours| std::ptr::eq(ours, service))
+        };
+        let known = index
+            .filter(is_ours)
+            .and_then(|index| self.backends.get(index));
+        let indexes = match known {
+            Some(known) => {
+                Cow::Borrowed(known.get_or_init(|| self.find_backends(service)).as_slice())
+            }
+            None => Cow::Owned(self.find_backends(service)),
+        };
+        (0..indexes.len()).filter_map(move |at| self.pods.get(*indexes.get(at)?))
+    }
+
+    fn find_backends(&self, service: &Service) -> Vec<usize> {
+        let in_namespace = self
             .pods_by_namespace
             .get(&service.namespace)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        indexes
-            .iter()
-            .filter_map(|&index| self.pods.get(index))
-            .filter(|pod| service.selects(pod) && pod.is_ready_backend())
+            .into_iter()
+            .flatten();
+        let is_behind = |pod: &Pod| service.selects(pod) && pod.is_ready_backend();
+        in_namespace
+            .copied()
+            .filter(|&index| self.pods.get(index).is_some_and(is_behind))
+            .collect()
     }
 
     /// The numbers that pods anywhere in the cluster declare under a port name.
@@ -286,6 +314,7 @@ impl Cluster {
 
     fn index(&mut self) {
         self.add_nodes_of_pods();
+        self.backends = self.services.iter().map(|_| OnceLock::new()).collect();
         for (index, pod) in self.pods.iter().enumerate() {
             self.pods_by_namespace
                 .entry(pod.namespace.clone())

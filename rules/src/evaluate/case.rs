@@ -134,6 +134,16 @@ impl<'a> End<'a> {
     }
 }
 
+/// Whether `pod` runs on the node of this name and address.
+pub(super) fn runs_on(pod: &Pod, node: &str, address: Option<IpAddr>) -> bool {
+    pod.node.as_deref() == Some(node)
+        || address.is_some_and(|address| {
+            pod.host_addresses
+                .iter()
+                .any(|a| a.to_canonical() == address)
+        })
+}
+
 /// Where a connection may end.
 struct Target<'a> {
     server: End<'a>,
@@ -290,14 +300,17 @@ fn clients<'a>(
     translated: bool,
 ) -> Vec<(End<'a>, Option<Unspecified>)> {
     let mut clients = vec![(client, None)];
-    let own_node = target.server.who.pod().and_then(|pod| pod.node.as_deref());
+    let is_own = |node: &Node| {
+        target
+            .server
+            .who
+            .pod()
+            .is_some_and(|pod| runs_on(pod, &node.name, node.addresses.first().copied()))
+    };
     if translated {
         // One node that is the server's own and one that is not: others differ from the latter by address only.
-        let own = own_node.and_then(|name| cluster.node(name));
-        let other = cluster
-            .nodes()
-            .iter()
-            .find(|node| Some(node.name.as_str()) != own_node);
+        let own = cluster.nodes().iter().find(|node| is_own(node));
+        let other = cluster.nodes().iter().find(|node| !is_own(node));
         for node in own.into_iter().chain(other) {
             let node = End {
                 address: node.addresses.first().copied(),
@@ -308,7 +321,11 @@ fn clients<'a>(
     }
     if let Who::Node(node) = client.who {
         // Whatever is behind it: ingress from a pod's own node is allowed (§1.6).
-        let exempt = own_node == Some(node.name.as_str());
+        let exempt = target
+            .server
+            .who
+            .pod()
+            .is_some_and(|pod| runs_on(pod, &node.name, client.address));
         if !exempt && !reader.settles(Unspecified::HostNetwork) {
             clients.extend(host_pods(cluster, client, node));
         }

@@ -81,7 +81,12 @@ pub(super) fn explain(
 }
 
 fn exemption(pod: &Pod, case: &Case<'_>) -> Reason {
-    match &pod.node {
+    let node = match case.client.who {
+        Who::Node(node) => Some(&node.name),
+        Who::HostPod(host) => host.node.as_ref(),
+        _ => None,
+    };
+    match node {
         Some(node) if !case.is_loopback() => Reason::OwnNode {
             pod: pod.key(),
             node: node.clone(),

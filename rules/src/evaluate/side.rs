@@ -1,6 +1,6 @@
 //! One side of one case under one combination of readings: the rules of policy-semantics §1, line by line.
 
-use super::case::{Case, End, Who};
+use super::case::{Case, End, Who, runs_on};
 use crate::cluster::{Cluster, Namespace, Pod, PortOwner, Protocol};
 use crate::dialect::network_policy::{Direction, NetworkPolicy, Peer, Rule};
 use crate::port::PortMatch;
@@ -87,7 +87,9 @@ fn is_exempt(direction: Direction, pod: &Pod, case: &Case<'_>, readings: &mut Re
         Direction::Egress => &case.server,
         Direction::Ingress => &case.client,
     };
-    let from_own_node = pod.node.is_some() && other.as_node(readings) == pod.node.as_deref();
+    let from_own_node = other
+        .as_node(readings)
+        .is_some_and(|node| runs_on(pod, node, other.address));
     if from_own_node {
         let exempt = match direction {
             Direction::Ingress => true,

@@ -97,6 +97,10 @@ impl Reader<'_> {
             .text("apiVersion")
             .or(inherited.and_then(|list| list.api_version));
         let Some(kind) = value.text("kind").or(inherited.map(|list| list.kind)) else {
+            // Some tools write the bare items of a list.
+            if let Some(items @ Value::List(_)) = value.get("items") {
+                return self.value(items, line, None);
+            }
             return self.refuse(line, "not a Kubernetes object: it has no `kind`".to_owned());
         };
         if let Some(item_kind) = kind.strip_suffix("List")

@@ -135,6 +135,11 @@ items:
         &["Pod default/a"],
         &[],
     );
+    check(
+        "items:\n- {apiVersion: v1, kind: Pod, metadata: {name: a}}\n",
+        &["Pod default/a"],
+        &[],
+    );
     check("kind: List\napiVersion: v1\nitems:\n", &[], &[]);
     check("kind: PodList\napiVersion: v1\nitems: null\n", &[], &[]);
     let issue = "f.yaml:2: error: the `items` of a PodList are no list";
