@@ -3,7 +3,10 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use flowaudit_lake::store::{FailAt, Failure, Local, Memory, Store};
+use flowaudit_lake::layout::{BatchId, COMMITS};
+use flowaudit_lake::store::{
+    FailAt, Failure, Local, Memory, Put, ReadAt, Stage, Store, StoreError,
+};
 use flowaudit_lake::{Hour, Lake, LakeError, Partition, Table, read};
 
 use crate::numbers::{START_US, check_whole, edge, fill, ingest, read_up_to};
@@ -180,4 +183,52 @@ fn dying_while_settling_what_another_left_is_harmless() {
         }
         assert!(check_whole_or_without(Arc::new(memory), true));
     }
+}
+
+/// Every answer to the creation of a commit record is lost on its way back.
+#[derive(Debug)]
+struct LostAnswers(Memory);
+
+impl Store for LostAnswers {
+    fn name(&self) -> String {
+        self.0.name()
+    }
+    fn is_fresh(&self) -> Result<bool, StoreError> {
+        self.0.is_fresh()
+    }
+    fn get(&self, key: &str, max_bytes: u64) -> Result<Vec<u8>, StoreError> {
+        self.0.get(key, max_bytes)
+    }
+    fn put_if_absent(&self, key: &str, bytes: &[u8]) -> Result<Put, StoreError> {
+        let put = self.0.put_if_absent(key, bytes)?;
+        if key.starts_with(COMMITS) {
+            return Err(StoreError::new("create", key, ErrorKind::TimedOut.into()));
+        }
+        Ok(put)
+    }
+    fn list(&self, prefix: &str, after: &str) -> Result<Vec<String>, StoreError> {
+        self.0.list(prefix, after)
+    }
+    fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.0.delete(key)
+    }
+    fn open(&self, key: &str) -> Result<Box<dyn ReadAt>, StoreError> {
+        self.0.open(key)
+    }
+    fn stage(&self, batch: &BatchId) -> Result<Box<dyn Stage>, StoreError> {
+        self.0.stage(batch)
+    }
+    fn orphans(&self) -> Result<Vec<Box<dyn Stage>>, StoreError> {
+        self.0.orphans()
+    }
+}
+
+#[test]
+fn when_nobody_knows_whether_the_record_exists_its_files_stay() {
+    let memory = Memory::default();
+    prepare(Arc::new(memory.clone()));
+    let error = change(Arc::new(LostAnswers(memory.clone()))).unwrap_err();
+    assert!(matches!(error, LakeError::Interrupted { .. }), "{error:?}");
+    assert!(error.help().unwrap().contains("nothing was lost"));
+    assert!(check_whole_or_without(Arc::new(memory), true));
 }
