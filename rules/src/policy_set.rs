@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::cluster::Pod;
-use crate::dialect::network_policy::NetworkPolicy;
+use crate::dialect::network_policy::{NetworkPolicy, Peer};
 use crate::kubernetes::{Body, Issue, Object};
 
 /// NetworkPolicies, by namespace and name. The order in which they came does not matter.
@@ -58,6 +58,21 @@ impl PolicySet {
     /// All policies, by namespace and name.
     pub fn iter(&self) -> impl Iterator<Item = &NetworkPolicy> {
         self.by_namespace.values().flat_map(BTreeMap::values)
+    }
+
+    /// Every CIDR that some policy names, exceptions included. Two addresses inside exactly the same of them are the
+    /// same to all policies.
+    pub fn cidrs(&self) -> impl Iterator<Item = ipnet::IpNet> {
+        let rules = self
+            .iter()
+            .flat_map(|policy| policy.ingress.iter().chain(&policy.egress).flatten());
+        let blocks = rules
+            .flat_map(|rule| &rule.peers)
+            .filter_map(|peer| match peer {
+                Peer::Block(block) => Some(block),
+                _ => None,
+            });
+        blocks.flat_map(|block| std::iter::once(block.cidr).chain(block.except.iter().copied()))
     }
 
     /// How many there are.

@@ -1,6 +1,6 @@
 //! Where engines disagree (policy-semantics §5): the points, their readings, and which engine takes which.
 //!
-//! The page is the table [`ROWS`]. The evaluator asks it at every point it comes to; which points those are decides
+//! The page is the table `ROWS`. The evaluator asks it at every point it comes to; which points those are decides
 //! how many readings a connection has, and whether they agree.
 
 use std::fmt;

@@ -1,8 +1,8 @@
 //! The plain evaluator: one connection, slow, obvious.
 //!
-//! A connection may run in several ways ([`Case`]): a Service has many backends, a node's address stands for its
-//! host-network pods. Each way is judged side by side ([`side`]) under every combination of readings the engine may take
-//! ([`Readings`]). When all agree, that is the verdict; when they do not, it is unspecified and the points that
+//! A connection may run in several ways (`Case`): a Service has many backends, a node's address stands for its
+//! host-network pods. Each way is judged side by side (`side.rs`) under every combination of readings the engine may take
+//! (`Readings`). When all agree, that is the verdict; when they do not, it is unspecified and the points that
 //! make the difference are named.
 
 mod case;

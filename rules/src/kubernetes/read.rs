@@ -98,10 +98,11 @@ impl Reader<'_> {
             .or(inherited.and_then(|list| list.api_version));
         let Some(kind) = value.text("kind").or(inherited.map(|list| list.kind)) else {
             // Some tools write the bare items of a list.
-            if let Some(items @ Value::List(_)) = value.get("items") {
-                return self.value(items, line, None);
+            match value.get("items") {
+                Some(items) => self.list(items, line, None),
+                None => self.refuse(line, "not a Kubernetes object: it has no `kind`".to_owned()),
             }
-            return self.refuse(line, "not a Kubernetes object: it has no `kind`".to_owned());
+            return;
         };
         if let Some(item_kind) = kind.strip_suffix("List")
             && (value.get("items").is_some() || is_list_kind(item_kind))
@@ -110,23 +111,23 @@ impl Reader<'_> {
                 api_version,
                 kind: item_kind,
             });
-            match value.get("items") {
-                None => {}
-                Some(items @ Value::List(_)) => {
-                    let first = self.manifest.objects.len();
-                    self.value(items, line, inherited);
-                    // An outer list takes the place of those within it.
-                    self.manifest.lists.retain(|list| list.start < first);
-                    self.manifest.lists.push(first..self.manifest.objects.len());
-                }
-                Some(_) => self.refuse(
-                    line,
-                    format!("the `items` of a {} are no list", shorten(kind)),
-                ),
-            }
+            self.list(value.get("items").unwrap_or(&Value::Null), line, inherited);
             return;
         }
         self.object(value, line, api_version, kind);
+    }
+
+    fn list(&mut self, items: &Value<'_>, line: u32, inherited: Option<Inherited<'_>>) {
+        if !matches!(items, Value::List(_) | Value::Null) {
+            return self.refuse(line, "the `items` of this list are no list".to_owned());
+        }
+        let (objects, lists) = (self.manifest.objects.len(), self.manifest.lists.len());
+        self.value(items, line, inherited);
+        // An outer list takes the place of those within it.
+        self.manifest.lists.truncate(lists);
+        self.manifest
+            .lists
+            .push(objects..self.manifest.objects.len());
     }
 
     fn refuse(&mut self, line: u32, message: String) {

@@ -142,12 +142,27 @@ items:
     );
     check("kind: List\napiVersion: v1\nitems:\n", &[], &[]);
     check("kind: PodList\napiVersion: v1\nitems: null\n", &[], &[]);
-    let issue = "f.yaml:2: error: the `items` of a PodList are no list";
+    let issue = "f.yaml:2: error: the `items` of this list are no list";
     check(
         "\nkind: PodList\napiVersion: v1\nitems: {}\n",
         &[],
         &[issue],
     );
+}
+
+#[test]
+fn which_objects_came_out_of_one_list() {
+    let pods = |names: &str| format!("kind: PodList\napiVersion: v1\nitems: [{names}]\n");
+    let (a, b) = ("{metadata: {name: a}}", "{metadata: {name: b}}");
+    let nested = format!(
+        "kind: List\napiVersion: v1\nitems:\n- {{kind: PodList, items: [{a}]}}\n- {{kind: PodList, items: [{b}]}}\n"
+    );
+    let text = format!(
+        "{}---\n{POD}---\n{}---\n{nested}",
+        pods(""),
+        pods(&format!("{a}, {b}"))
+    );
+    assert_eq!(read("f.yaml", &text).lists, [0..0, 1..3, 3..5]);
 }
 
 #[test]
