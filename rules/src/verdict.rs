@@ -307,9 +307,14 @@ pub fn explain(verdict: &Verdict, connection: &Connection<'_>) -> String {
         true => format!("{} {}", connection.protocol, connection.port),
         false => format!("protocol {}", connection.protocol),
     };
+    let sides = [("egress", &verdict.egress), ("ingress", &verdict.ingress)];
+    let is_wide = sides
+        .iter()
+        .any(|(_, side)| side.outcome == Outcome::Unspecified);
+    let width = if is_wide { 11 } else { 8 };
     let mut text = format!("{:<8} {client} → {server}  {port}\n", verdict.outcome);
-    for (name, side) in [("egress", &verdict.egress), ("ingress", &verdict.ingress)] {
-        let mut head = format!("  {name:<8} {:<8}", side.outcome);
+    for (name, side) in sides {
+        let mut head = format!("  {name:<8} {:<width$}", side.outcome);
         for reason in &side.reasons {
             text.push_str(&format!("{head} {reason}\n"));
             head = " ".repeat(head.chars().count());

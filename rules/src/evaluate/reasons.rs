@@ -195,7 +195,8 @@ fn peer_instead(view: &View<'_, '_>, policy: &NetworkPolicy, rule: &Rule) -> Str
             return format!("the {role} is {} and no pod", other.name());
         }
     };
-    if rule.peers.iter().all(|peer| matches!(peer, Peer::Block(_))) {
+    let is_block = |peer: &Peer| matches!(peer, Peer::Block(_));
+    if rule.peers.iter().all(is_block) {
         return match other.address {
             Some(address) => format!("the {role} has the address {address}"),
             None => format!("the address of the {role} is not known"),
@@ -219,6 +220,9 @@ fn peer_instead(view: &View<'_, '_>, policy: &NetworkPolicy, rule: &Rule) -> Str
             part.push_str(&format!(" with {}", spoken_of(&namespace.labels, &unnamed)));
         }
         parts.push(part);
+    }
+    if let (true, Some(address)) = (rule.peers.iter().any(is_block), other.address) {
+        parts.push(format!("has the address {address}"));
     }
     format!("the {role} {}", parts.join(" and "))
 }

@@ -1,0 +1,117 @@
+//! What a person reads when they ask why.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use flowaudit_rules::cluster::Cluster;
+use flowaudit_rules::evaluate::{Connection, Engine, Party, evaluate};
+use flowaudit_rules::kubernetes::read;
+use flowaudit_rules::policy_set::PolicySet;
+use flowaudit_rules::verdict::explain;
+
+const WORLD: &str = r#"
+kind: NamespaceList
+apiVersion: v1
+items:
+- metadata: {name: shop}
+- metadata: {name: dev, labels: {stage: dev}}
+---
+kind: PodList
+apiVersion: v1
+items:
+- metadata: {name: cart, namespace: shop, labels: {app: cart, version: v7}}
+  spec: {nodeName: n1}
+  status: {podIP: 10.0.0.1, hostIP: 192.168.0.1}
+- metadata: {name: redis, namespace: shop, labels: {app: redis}}
+  spec: {nodeName: n1}
+  status: {podIP: 10.0.0.2, hostIP: 192.168.0.1}
+- metadata: {name: job, namespace: dev}
+  status: {podIP: 10.0.1.1}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: redis, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: redis}}
+  ingress:
+  - from: [{podSelector: {matchLabels: {app: checkout}}}]
+    ports: [{port: 6379}]
+  - from:
+    - namespaceSelector: {matchLabels: {stage: prod}}
+      podSelector: {matchExpressions: [{key: app, operator: Exists}]}
+    - ipBlock: {cidr: 10.0.0.0/24, except: [10.0.0.1/32]}
+    ports: [{port: 1, endPort: 9, protocol: UDP}]
+"#;
+
+#[track_caller]
+fn check(client: &str, server: &str, port: u16, protocol: &str, expected: &str) {
+    let manifest = read("world.yaml", WORLD);
+    assert_eq!(manifest.issues, []);
+    let (cluster, _) = Cluster::from_objects(&manifest.objects);
+    let (policies, _) = PolicySet::from_objects(&manifest.objects);
+    let party = |text: &str| match text.split_once('/') {
+        Some((namespace, name)) => Party::pod(cluster.pod(namespace, name).unwrap()),
+        None => {
+            let address = text.parse().unwrap();
+            Party {
+                address: Some(address),
+                holder: cluster.holders(address)[0],
+            }
+        }
+    };
+    let connection = Connection {
+        client: party(client),
+        server: party(server),
+        port,
+        protocol: protocol.parse().unwrap(),
+    };
+    let verdict = evaluate(&policies, &cluster, Engine::Unknown, &connection);
+    assert_eq!(
+        explain(&verdict, &connection),
+        expected.trim_start_matches('\n')
+    );
+}
+
+#[test]
+fn the_rule_whose_ports_match_says_what_the_client_has_instead() {
+    check("shop/cart", "shop/redis", 6379, "TCP", "
+denied   shop/cart → shop/redis  TCP 6379
+  egress   allowed  no policy isolates shop/cart for egress
+  ingress  denied   NetworkPolicy shop/redis selects shop/redis; its ingress rule 0 admits only pods app=checkout of namespace shop, the client has app=cart
+");
+    check("dev/job", "shop/redis", 1, "UDP", "
+denied   dev/job → shop/redis  UDP 1
+  egress   allowed  no policy isolates dev/job for egress
+  ingress  denied   NetworkPolicy shop/redis selects shop/redis; its ingress rule 1 admits only pods app of namespaces stage=prod or 10.0.0.0/24 except 10.0.0.1/32, the client has no app and is in namespace dev with stage=dev and has the address 10.0.1.1
+");
+    check("198.51.100.7", "shop/redis", 1, "UDP", "
+denied   198.51.100.7 → shop/redis  UDP 1
+  egress   allowed  198.51.100.7 is no pod, so no policy selects it
+  ingress  denied   NetworkPolicy shop/redis selects shop/redis; its ingress rule 1 admits only pods app of namespaces stage=prod or 10.0.0.0/24 except 10.0.0.1/32, the client is 198.51.100.7
+");
+}
+
+#[test]
+fn the_own_node() {
+    check(
+        "192.168.0.1",
+        "shop/redis",
+        22,
+        "TCP",
+        "
+allowed  node n1 → shop/redis  TCP 22
+  egress   allowed  node n1 is no pod, so no policy selects it
+  ingress  allowed  shop/redis runs on node n1, and a pod's own node always reaches it
+",
+    );
+}
+
+#[test]
+fn what_it_depends_on_and_the_answer_by_default() {
+    check("10.0.0.9", "shop/redis", 5, "UDP", "
+unspecified 10.0.0.9 → shop/redis  UDP 5
+  egress   allowed     10.0.0.9 is no pod, so no policy selects it
+  ingress  unspecified NetworkPolicy shop/redis ingress rule 1 admits pods app of namespaces stage=prod or 10.0.0.0/24 except 10.0.0.1/32 on UDP 1-9
+  depends  an engine that does not know endPort takes only the first port
+  by default allowed
+");
+}
