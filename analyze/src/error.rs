@@ -1,0 +1,63 @@
+//! What can go wrong in an analysis. All of it lies outside: the lake is left as it was.
+
+use flowaudit_lake::LakeError;
+
+/// Why an analysis, or a question about the past, could not be answered.
+#[derive(Debug, thiserror::Error)]
+pub enum AnalyzeError {
+    /// The lake could not be read or written.
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+
+    /// A column holds what its table does not allow; the file was not written by flowaudit.
+    #[error("`{file}` holds `{value}` in column `{column}`, which is not {wanted}")]
+    Value {
+        /// Key of the file in the lake.
+        file: String,
+        /// Name of the column.
+        column: &'static str,
+        /// The value as it stands there.
+        value: String,
+        /// What the column holds.
+        wanted: &'static str,
+    },
+
+    /// A party named in a question does not exist at that time.
+    #[error("nobody called `{party}` is known at {at}")]
+    UnknownParty {
+        /// As it was asked for.
+        party: String,
+        /// The instant, RFC 3339.
+        at: String,
+    },
+
+    /// An address whose holder at that time is not certain.
+    #[error("it is not certain who held `{party}` at {at}: {reason}")]
+    UncertainParty {
+        /// As it was asked for.
+        party: String,
+        /// The instant, RFC 3339.
+        at: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl AnalyzeError {
+    /// What the reader may do about it.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            AnalyzeError::Lake(error) => error.help(),
+            AnalyzeError::Value { .. } => {
+                Some("remove that file with `flowaudit lake verify`'s advice, or restore it, and repeat".into())
+            }
+            AnalyzeError::UnknownParty { .. } => Some(
+                "name a pod as `namespace/name`, or import an inventory that covers that time with `flowaudit inventory import`"
+                    .into(),
+            ),
+            AnalyzeError::UncertainParty { .. } => {
+                Some("see `flowaudit inventory who ADDR --at T`, and ask with a pod's name instead".into())
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! One question about the past: what did the declared policies mean for a connection at an instant?
+
+use std::net::IpAddr;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use flowaudit_lake::{Lake, read};
+use flowaudit_rules::cluster::{Cluster, Pod, Protocol};
+use flowaudit_rules::evaluate::{Connection, Holder, Party, evaluate};
+use flowaudit_rules::verdict::{Verdict, explain};
+
+use crate::error::AnalyzeError;
+use crate::hour::Inventory;
+use crate::identify::{Book, Held, Stretch};
+use crate::judge::{node_of, pod_of};
+use crate::settings::Settings;
+
+/// A question as it was typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question<'q> {
+    /// `namespace/pod` or an address.
+    pub from: &'q str,
+    /// `namespace/pod` or an address.
+    pub to: &'q str,
+    /// Port at the server.
+    pub port: u16,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// When.
+    pub at_us: i64,
+}
+
+/// The answer.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The verdict in several lines.
+    pub text: String,
+}
+
+/// Who an end of a question is.
+enum Who {
+    Pod(Box<Pod>, Option<IpAddr>),
+    Node(Box<flowaudit_rules::cluster::Node>, IpAddr),
+    Address(IpAddr),
+}
+
+/// Answers from the inventory in the lake.
+pub fn explain_at(
+    lake: &Lake,
+    settings: &Settings,
+    question: &Question<'_>,
+) -> Result<Answer, AnalyzeError> {
+    let snapshot = lake.snapshot()?;
+    let inventory = Inventory {
+        endpoints: read::rows(lake, &snapshot)?,
+        objects: read::rows(lake, &snapshot)?,
+    };
+    let book = inventory.book(settings);
+    let instant = Stretch {
+        from: question.at_us,
+        to: question.at_us,
+    };
+    let timeline = inventory.timeline(instant, settings);
+    let world = timeline.world(timeline.span(instant).last);
+    let (from, to) = (
+        who(&book, question.from, instant)?,
+        who(&book, question.to, instant)?,
+    );
+    let connection = Connection {
+        client: party(&from, &world.cluster),
+        server: party(&to, &world.cluster),
+        port: question.port,
+        protocol: question.protocol,
+    };
+    let verdict = evaluate(
+        &world.policies,
+        &world.cluster,
+        settings.engine,
+        &connection,
+    );
+    let text = explain(&verdict, &connection);
+    Ok(Answer { verdict, text })
+}
+
+fn party<'a>(who: &'a Who, cluster: &'a Cluster) -> Party<'a> {
+    match who {
+        Who::Pod(pod, address) => Party {
+            address: *address,
+            holder: Holder::Pod(pod),
+        },
+        Who::Node(node, address) => Party {
+            address: Some(*address),
+            holder: Holder::Node(node),
+        },
+        Who::Address(address) => {
+            // Services are found by their address; a pod or node would have been found in the book.
+            let holder = cluster
+                .holders(*address)
+                .into_iter()
+                .find(|holder| matches!(holder, Holder::Service(_)));
+            Party {
+                address: Some(*address),
+                holder: holder.unwrap_or(Holder::External),
+            }
+        }
+    }
+}
+
+fn who(book: &Book, text: &str, at: Stretch) -> Result<Who, AnalyzeError> {
+    let Ok(address) = text.parse::<IpAddr>() else {
+        return pod_named(book, text, at);
+    };
+    let address = address.to_canonical();
+    match book.held(address, None, at) {
+        Held::By { versions, .. } => {
+            // `held` never gives an empty list.
+            let row = versions.last().map(|row| book.row(*row));
+            Ok(match row {
+                Some(row) if row.kind == "pod" && !row.host_network => {
+                    Who::Pod(Box::new(pod_of(row)), Some(address))
+                }
+                Some(row) if matches!(row.kind.as_str(), "pod" | "node") => {
+                    Who::Node(Box::new(node_of(row)), address)
+                }
+                _ => Who::Address(address),
+            })
+        }
+        Held::Range { .. } | Held::External => Ok(Who::Address(address)),
+        Held::Unclear(doubt) => Err(AnalyzeError::UncertainParty {
+            party: text.into(),
+            at: rfc3339(at.from),
+            reason: doubt.as_str().into(),
+        }),
+    }
+}
+
+fn pod_named(book: &Book, text: &str, at: Stretch) -> Result<Who, AnalyzeError> {
+    let unknown = || AnalyzeError::UnknownParty {
+        party: text.into(),
+        at: rfc3339(at.from),
+    };
+    let (namespace, name) = text.split_once('/').ok_or_else(unknown)?;
+    let rows = book.rows().iter().filter(|row| {
+        row.kind == "pod" && row.namespace.as_deref() == Some(namespace) && row.name == name
+    });
+    let possibly = |row: &&flowaudit_lake::table::endpoints::EndpointRow| {
+        let from = row.from_slack_ms.map_or(i64::MIN, |ms| {
+            row.valid_from_us.saturating_sub(ms.saturating_mul(1000))
+        });
+        let to = match (row.valid_to_us, row.to_slack_ms) {
+            (Some(to), Some(ms)) => to.saturating_add(ms.saturating_mul(1000)),
+            _ => i64::MAX,
+        };
+        from <= at.from && at.from <= to
+    };
+    let row = rows
+        .filter(possibly)
+        .max_by_key(|row| row.valid_from_us)
+        .ok_or_else(unknown)?;
+    let pod = pod_of(row);
+    let address = pod.addresses.first().copied();
+    Ok(Who::Pod(Box::new(pod), address))
+}
+
+fn rfc3339(at_us: i64) -> String {
+    DateTime::<Utc>::from_timestamp_micros(at_us).map_or_else(
+        || at_us.to_string(),
+        |at| at.to_rfc3339_opts(SecondsFormat::Secs, true),
+    )
+}

@@ -1,0 +1,382 @@
+//! The NetworkPolicy that would end a finding, as YAML a person can apply.
+//!
+//! Values that come from the cluster are written as JSON text, which is YAML too: whatever a label holds, it stays a
+//! label.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use flowaudit_rules::cluster::NAME_LABEL;
+
+use super::workload::{Subject, WorkloadLabels};
+
+/// Which side of connections a policy is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// Who may reach the pods.
+    Ingress,
+    /// Whom the pods may reach.
+    Egress,
+}
+
+impl Direction {
+    /// `ingress`, `egress`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Direction::Ingress => "ingress",
+            Direction::Egress => "egress",
+        }
+    }
+
+    /// As in `policyTypes`.
+    pub fn policy_type(self) -> &'static str {
+        match self {
+            Direction::Ingress => "Ingress",
+            Direction::Egress => "Egress",
+        }
+    }
+}
+
+/// Who was met, by the ports of the receiving side; protocols by IANA number.
+pub type Observed = BTreeMap<Subject, BTreeSet<(i32, i32)>>;
+
+/// A policy that isolates a workload for one direction and admits what was observed, nothing else.
+///
+/// Peers that a policy cannot name with certainty (unidentified addresses, protocols without ports) stand in a comment.
+pub fn admit_observed(
+    subject: &Subject,
+    direction: Direction,
+    observed: &Observed,
+    labels: &WorkloadLabels,
+) -> String {
+    let mut yaml = head(
+        &subject.namespace,
+        &policy_name(subject, direction),
+        &selector(subject, labels, 2),
+        direction,
+    );
+    let mut left_out = Vec::new();
+    let mut rules = String::new();
+    if direction == Direction::Egress {
+        rules.push_str(DNS_RULE);
+    }
+    // Peers with the same ports make one rule.
+    let mut by_ports: BTreeMap<Vec<(i32, i32)>, BTreeSet<String>> = BTreeMap::new();
+    for (peer, ports) in observed {
+        let named: Vec<(i32, i32)> = ports
+            .iter()
+            .copied()
+            .filter(|(_, protocol)| word(*protocol).is_some())
+            .collect();
+        match peer_yaml(peer, labels) {
+            Some(text) if !named.is_empty() => {
+                by_ports.entry(named).or_default().insert(text);
+            }
+            _ => left_out.push(peer.display()),
+        }
+    }
+    let key = if direction == Direction::Ingress {
+        "from"
+    } else {
+        "to"
+    };
+    for (ports, peers) in &by_ports {
+        rules.push_str(&format!("    - {key}:\n"));
+        peers.iter().for_each(|peer| rules.push_str(peer));
+        rules.push_str("      ports:\n");
+        for (port, protocol) in ports {
+            rules.push_str(&format!(
+                "        - {{port: {port}, protocol: {}}}\n",
+                word(*protocol).unwrap_or("TCP")
+            ));
+        }
+    }
+    if rules.is_empty() {
+        yaml.push_str(&format!("  {}: []\n", direction.as_str()));
+    } else {
+        yaml.push_str(&format!("  {}:\n{rules}", direction.as_str()));
+    }
+    for peer in left_out {
+        yaml.push_str(&format!(
+            "# not admitted, because a policy cannot name it with certainty: {}\n",
+            one_line(&peer)
+        ));
+    }
+    yaml
+}
+
+/// A policy that isolates every pod of a namespace and admits nothing.
+pub fn default_deny(namespace: &str, direction: Direction) -> String {
+    let name = format!("default-deny-{}", direction.as_str());
+    let mut yaml = head(namespace, &name, "  podSelector: {}\n", direction);
+    match direction {
+        Direction::Ingress => yaml.push_str("  ingress: []\n"),
+        Direction::Egress => yaml.push_str(&format!("  egress:\n{DNS_RULE}")),
+    }
+    yaml
+}
+
+/// A rule of one policy that would admit one peer on one port, for traffic that turns out to be wanted.
+pub fn admit_peer(
+    subject: &Subject,
+    direction: Direction,
+    peer: &Subject,
+    port: (i32, i32),
+    labels: &WorkloadLabels,
+) -> String {
+    let observed = Observed::from([(peer.clone(), BTreeSet::from([port]))]);
+    admit_observed(subject, direction, &observed, labels)
+}
+
+/// Without it an egress-isolated pod resolves no name and nothing else works.
+const DNS_RULE: &str = "    - to:
+        - namespaceSelector: {matchLabels: {\"kubernetes.io/metadata.name\": \"kube-system\"}}
+          podSelector: {matchLabels: {\"k8s-app\": \"kube-dns\"}}
+      ports:
+        - {port: 53, protocol: UDP}
+        - {port: 53, protocol: TCP}
+";
+
+fn head(namespace: &str, name: &str, selector: &str, direction: Direction) -> String {
+    format!(
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: {}\n  namespace: {}\nspec:\n{selector}  policyTypes: [{}]\n",
+        quoted(name),
+        quoted(namespace),
+        direction.policy_type()
+    )
+}
+
+fn selector(subject: &Subject, labels: &WorkloadLabels, indent: usize) -> String {
+    let indent = " ".repeat(indent);
+    match labels.of(subject) {
+        Some(labels) if !labels.is_empty() => format!(
+            "{indent}podSelector: {{matchLabels: {}}}\n",
+            flow_map(labels)
+        ),
+        _ => format!(
+            "{indent}# the inventory knows no labels that all pods of {} share\n{indent}podSelector: {{}}\n",
+            one_line(&subject.display())
+        ),
+    }
+}
+
+fn peer_yaml(peer: &Subject, labels: &WorkloadLabels) -> Option<String> {
+    match peer.kind.as_str() {
+        "pod" => {
+            let namespace = BTreeMap::from([(NAME_LABEL.to_owned(), peer.namespace.clone())]);
+            let pods = labels.of(peer).filter(|labels| !labels.is_empty())?;
+            Some(format!(
+                "        - namespaceSelector: {{matchLabels: {}}}\n          podSelector: {{matchLabels: {}}}\n",
+                flow_map(&namespace),
+                flow_map(pods)
+            ))
+        }
+        "external" => Some(format!(
+            "        - ipBlock: {{cidr: {}}}\n",
+            quoted(&peer.name)
+        )),
+        _ => None,
+    }
+}
+
+fn flow_map(map: &BTreeMap<String, String>) -> String {
+    let entries: Vec<String> = map
+        .iter()
+        .map(|(key, value)| format!("{}: {}", quoted(key), quoted(value)))
+        .collect();
+    format!("{{{}}}", entries.join(", "))
+}
+
+/// JSON text is YAML text.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn one_line(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
+fn word(protocol: i32) -> Option<&'static str> {
+    match protocol {
+        6 => Some("TCP"),
+        17 => Some("UDP"),
+        132 => Some("SCTP"),
+        _ => None,
+    }
+}
+
+/// A name the API server accepts: workload and direction, cut to a DNS label.
+fn policy_name(subject: &Subject, direction: Direction) -> String {
+    let base = if subject.workload.is_empty() {
+        &subject.name
+    } else {
+        &subject.workload
+    };
+    let clean: String = base
+        .chars()
+        .map(|c| {
+            if c.is_ascii_lowercase() || c.is_ascii_digit() {
+                c
+            } else {
+                '-'
+            }
+        })
+        .take(50)
+        .collect();
+    let clean = clean.trim_matches('-');
+    let clean = if clean.is_empty() { "workload" } else { clean };
+    format!("{clean}-{}", direction.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use flowaudit_lake::table::endpoints::EndpointRow;
+    use flowaudit_rules::cluster::{Cluster, Pod, Protocol};
+    use flowaudit_rules::evaluate::{Connection, Engine, Party, evaluate};
+    use flowaudit_rules::kubernetes;
+    use flowaudit_rules::policy_set::PolicySet;
+    use flowaudit_rules::verdict::Outcome;
+
+    use super::*;
+
+    fn pod(name: &str, labels: &str) -> EndpointRow {
+        EndpointRow {
+            addr: "10.0.0.1".into(),
+            vpc_id: None,
+            valid_from_us: 0,
+            valid_to_us: None,
+            from_slack_ms: Some(0),
+            to_slack_ms: None,
+            kind: "pod".into(),
+            cluster: "c".into(),
+            namespace: Some("shop".into()),
+            name: format!("{name}-1"),
+            uid: None,
+            workload_kind: Some("Deployment".into()),
+            workload: Some(name.into()),
+            labels: Some(labels.into()),
+            host_network: false,
+            node: None,
+            container_ports: None,
+            service_account: None,
+            evidence: "snapshot".into(),
+        }
+    }
+
+    fn workload(name: &str) -> Subject {
+        Subject {
+            kind: "pod".into(),
+            namespace: "shop".into(),
+            workload_kind: "Deployment".into(),
+            workload: name.into(),
+            name: String::new(),
+        }
+    }
+
+    fn rules_pod(name: &str, labels: &[(&str, &str)]) -> Pod {
+        Pod {
+            namespace: "shop".into(),
+            name: name.into(),
+            labels: labels
+                .iter()
+                .map(|(key, value)| ((*key).into(), (*value).into()))
+                .collect(),
+            ..Pod::default()
+        }
+    }
+
+    #[test]
+    fn the_policy_admits_what_was_observed_and_nothing_else() {
+        // Values that YAML would take for something else than text.
+        let odd = r#"{"app":"yes","pod-template-hash":"1","note":"1.0"}"#;
+        let labels = WorkloadLabels::new(&[pod("web", odd), pod("cart", r#"{"app":"cart"}"#)]);
+        let observed = Observed::from([
+            (workload("cart"), BTreeSet::from([(8080, 6), (0, 1)])),
+            (
+                Subject {
+                    kind: "external".into(),
+                    name: "198.51.100.0/24".into(),
+                    ..Subject::default()
+                },
+                BTreeSet::from([(8080, 6)]),
+            ),
+            (
+                Subject {
+                    kind: "ambiguous".into(),
+                    name: "10.0.0.9".into(),
+                    ..Subject::default()
+                },
+                BTreeSet::from([(8080, 6)]),
+            ),
+        ]);
+        let yaml = admit_observed(&workload("web"), Direction::Ingress, &observed, &labels);
+        assert!(
+            yaml.contains(
+                "# not admitted, because a policy cannot name it with certainty: 10.0.0.9"
+            ),
+            "{yaml}"
+        );
+        let manifest = kubernetes::read("remedy", &yaml);
+        assert!(manifest.issues.is_empty(), "{yaml}\n{:?}", manifest.issues);
+        let (policies, _) = PolicySet::from_objects(&manifest.objects);
+        let server = rules_pod(
+            "web-1",
+            &[("app", "yes"), ("note", "1.0"), ("pod-template-hash", "2")],
+        );
+        let (cart, other) = (
+            rules_pod("cart-1", &[("app", "cart")]),
+            rules_pod("other-1", &[]),
+        );
+        let cluster = Cluster::new(
+            vec![],
+            vec![],
+            vec![server.clone(), cart.clone(), other.clone()],
+            vec![],
+        );
+        let check = |client: Party<'_>, port, expected| {
+            let connection = Connection {
+                client,
+                server: Party::pod(&server),
+                port,
+                protocol: Protocol::Tcp,
+            };
+            assert_eq!(
+                evaluate(&policies, &cluster, Engine::Felix, &connection).outcome,
+                expected,
+                "{yaml}"
+            );
+        };
+        check(Party::pod(&cart), 8080, Outcome::Allowed);
+        check(Party::pod(&cart), 8081, Outcome::Denied);
+        check(Party::pod(&other), 8080, Outcome::Denied);
+        check(
+            Party::external("198.51.100.77".parse().unwrap()),
+            8080,
+            Outcome::Allowed,
+        );
+        check(
+            Party::external("198.51.101.77".parse().unwrap()),
+            8080,
+            Outcome::Denied,
+        );
+    }
+
+    #[test]
+    fn every_remedy_is_an_object_the_api_server_takes() {
+        let labels = WorkloadLabels::new(&[]);
+        for direction in [Direction::Ingress, Direction::Egress] {
+            for yaml in [
+                default_deny("shop", direction),
+                admit_observed(&workload("Wéb_1"), direction, &Observed::new(), &labels),
+            ] {
+                let manifest = kubernetes::read("remedy", &yaml);
+                assert!(
+                    manifest.issues.is_empty() && manifest.objects.len() == 1,
+                    "{yaml}\n{:?}",
+                    manifest.issues
+                );
+            }
+        }
+    }
+}

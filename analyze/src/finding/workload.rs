@@ -1,0 +1,190 @@
+//! What findings are about: workloads rather than pods, so that a finding outlives a restart.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+
+use flowaudit_lake::table::edges::EdgeRow;
+use flowaudit_lake::table::endpoints::EndpointRow;
+
+/// One side of a finding. Empty text where something does not apply.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Subject {
+    /// `pod` (a workload's pods), `node`, `external`, `namespace` and so on.
+    pub kind: String,
+    /// Namespace.
+    pub namespace: String,
+    /// Kind of the workload.
+    pub workload_kind: String,
+    /// Name of the workload.
+    pub workload: String,
+    /// Name, for what is no workload: a node, a namespace, an address or network.
+    pub name: String,
+}
+
+impl Subject {
+    /// The client of an edge.
+    pub fn client(edge: &EdgeRow) -> Subject {
+        subject(
+            &edge.client_kind,
+            [
+                &edge.client_namespace,
+                &edge.client_workload_kind,
+                &edge.client_workload,
+                &edge.client_name,
+            ],
+            &edge.client_addr,
+        )
+    }
+
+    /// The server of an edge.
+    pub fn server(edge: &EdgeRow) -> Subject {
+        subject(
+            &edge.server_kind,
+            [
+                &edge.server_namespace,
+                &edge.server_workload_kind,
+                &edge.server_workload,
+                &edge.server_name,
+            ],
+            &edge.server_addr,
+        )
+    }
+
+    /// A namespace as a whole.
+    pub fn namespace(name: &str) -> Subject {
+        Subject {
+            kind: "namespace".into(),
+            namespace: name.into(),
+            ..Subject::default()
+        }
+    }
+
+    /// Whether it is the pods of a workload.
+    pub fn is_pods(&self) -> bool {
+        self.kind == "pod"
+    }
+
+    /// For fingerprints.
+    pub fn key(&self) -> String {
+        [
+            &self.kind,
+            &self.namespace,
+            &self.workload_kind,
+            &self.workload,
+            &self.name,
+        ]
+        .map(String::as_str)
+        .join("\u{1}")
+    }
+
+    /// For titles and sentences: `shop/cart`, `node cn-hangzhou.10.0.3.5`, `198.51.100.0/24`.
+    pub fn display(&self) -> String {
+        match (self.kind.as_str(), self.workload.as_str()) {
+            ("pod", "") => format!("{}/{}", self.namespace, self.name),
+            ("pod", workload) => format!("{}/{workload}", self.namespace),
+            ("namespace", _) => format!("namespace {}", self.namespace),
+            ("external" | "unidentified" | "ambiguous", _) => self.name.clone(),
+            (kind, _) if self.namespace.is_empty() => format!("{kind} {}", self.name),
+            (kind, _) => format!("{kind} {}/{}", self.namespace, self.name),
+        }
+    }
+}
+
+fn subject(
+    kind: &str,
+    [namespace, workload_kind, workload, name]: [&Option<String>; 4],
+    addr: &str,
+) -> Subject {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let name = match (kind, name, workload) {
+        ("pod", _, Some(_)) => String::new(),
+        (_, Some(name), _) => name.clone(),
+        // External addresses of one network are one subject, or a scan would make a thousand findings.
+        ("external", None, _) => network_of(addr),
+        _ => addr.to_owned(),
+    };
+    Subject {
+        kind: kind.into(),
+        namespace: text(namespace),
+        workload_kind: text(workload_kind),
+        workload: text(workload),
+        name,
+    }
+}
+
+/// The network an external address belongs to, or the text itself.
+fn network_of(addr: &str) -> String {
+    match addr.parse::<IpAddr>() {
+        Ok(address) => crate::identify::neighbourhood(address).to_string(),
+        Err(_) => addr.to_owned(),
+    }
+}
+
+/// The labels that select the pods of each workload: those that all its pods share, without those that the controller
+/// adds to tell its pods or generations apart.
+#[derive(Debug, Default)]
+pub struct WorkloadLabels {
+    labels: HashMap<(String, String, String), BTreeMap<String, String>>,
+    node_of: HashMap<(String, String), String>,
+}
+
+/// Labels that controllers add.
+const CONTROLLERS_OWN: [&str; 9] = [
+    "pod-template-hash",
+    "controller-revision-hash",
+    "pod-template-generation",
+    "statefulset.kubernetes.io/pod-name",
+    "apps.kubernetes.io/pod-index",
+    "controller-uid",
+    "batch.kubernetes.io/controller-uid",
+    "job-name",
+    "batch.kubernetes.io/job-name",
+];
+
+impl WorkloadLabels {
+    /// What the inventory says about all workloads.
+    pub fn new(rows: &[EndpointRow]) -> WorkloadLabels {
+        let mut all = WorkloadLabels::default();
+        for row in rows
+            .iter()
+            .filter(|row| row.kind == "pod" && !row.host_network)
+        {
+            let namespace = row.namespace.clone().unwrap_or_default();
+            if let Some(node) = &row.node {
+                all.node_of
+                    .insert((namespace.clone(), row.name.clone()), node.clone());
+            }
+            let mut labels: BTreeMap<String, String> = row
+                .labels
+                .as_deref()
+                .and_then(|text| serde_json::from_str(text).ok())
+                .unwrap_or_default();
+            labels.retain(|key, _| !CONTROLLERS_OWN.contains(&key.as_str()));
+            let (Some(kind), Some(workload)) = (&row.workload_kind, &row.workload) else {
+                continue;
+            };
+            all.labels
+                .entry((namespace, kind.clone(), workload.clone()))
+                .and_modify(|known| known.retain(|key, value| labels.get(key) == Some(value)))
+                .or_insert(labels);
+        }
+        all
+    }
+
+    /// The labels of a workload's pods; `None` where nothing is known of it.
+    pub fn of(&self, subject: &Subject) -> Option<&BTreeMap<String, String>> {
+        let key = (
+            subject.namespace.clone(),
+            subject.workload_kind.clone(),
+            subject.workload.clone(),
+        );
+        self.labels.get(&key)
+    }
+
+    /// The node a pod ran on.
+    pub fn node_of(&self, namespace: &str, pod: &str) -> Option<&str> {
+        self.node_of
+            .get(&(namespace.to_owned(), pod.to_owned()))
+            .map(String::as_str)
+    }
+}

@@ -1,0 +1,570 @@
+//! What is declared about a connection between two holders, remembered by class.
+//!
+//! Verdicts depend on little: the epoch, what policies can see of client and server, the port. Holders with the same
+//! namespace, labels, ports and CIDR memberships are one class, and each pair of classes is put to the plain evaluator
+//! once per epoch and port.
+
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use flowaudit_lake::table::endpoints::EndpointRow;
+use flowaudit_rules::cluster::{ContainerPort, Holder, Node, Phase, Pod, PortOwner, Protocol};
+use flowaudit_rules::evaluate::{Connection, Engine, Party, evaluate};
+use flowaudit_rules::verdict::{Decision, Outcome, Side, Tier, Verdict};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::classify::Declared;
+use crate::identify::Book;
+use crate::timeline::Timeline;
+
+/// One end as policies may see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Seen {
+    /// A pod with the labels and ports of that endpoint row.
+    Pod {
+        /// Number of the row in the book.
+        row: u32,
+    },
+    /// The node of that endpoint row.
+    Node {
+        /// Number of the row in the book.
+        row: u32,
+    },
+    /// The Service of that endpoint row.
+    Service {
+        /// Number of the row in the book.
+        row: u32,
+    },
+    /// An address.
+    External,
+}
+
+/// What one side says, as stored in the column `reasons`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SideSummary {
+    /// `allowed`, `denied` or `unspecified`.
+    pub verdict: String,
+    /// `policy`, `default` (nothing isolates the pod), `exempt` or `no-pod`.
+    pub tier: String,
+    /// The policies that took part, with the rule that admits where one does.
+    pub policies: Vec<PolicyPart>,
+}
+
+/// One policy's part in a side.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyPart {
+    /// `namespace/name`.
+    pub policy: String,
+    /// The rule that admits, counted from 0; absent where none of its rules does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<usize>,
+    /// For a policy that does not admit: what it would admit, as far as the connection fails it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nearest: Option<String>,
+}
+
+/// Both sides and what was left open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reasons {
+    /// The egress side of the client.
+    pub egress: SideSummary,
+    /// The ingress side of the server.
+    pub ingress: SideSummary,
+    /// Why the verdict is unspecified.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unspecified: Vec<String>,
+}
+
+/// A verdict in the form edges carry it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judged {
+    /// `allowed`, `denied` or `unspecified`.
+    pub verdict: &'static str,
+    /// For classification.
+    pub declared: Declared,
+    /// [`Reasons`] as JSON.
+    pub reasons: String,
+}
+
+/// Judges holders of one book against one timeline.
+pub struct Judge<'a> {
+    book: &'a Book,
+    timeline: &'a Timeline,
+    engine: Engine,
+    pods: Vec<OnceCell<Pod>>,
+    nodes: Vec<OnceCell<Node>>,
+    /// Every CIDR that any policy of the timeline names: what an address can be told apart by.
+    cidrs: Vec<IpNet>,
+    classes: HashMap<ClassKey, u32>,
+    class_of: HashMap<(Seen, IpAddr), u32>,
+    memo: HashMap<Question, u32>,
+    judged: Vec<Judged>,
+    numbers: HashMap<(&'static str, Declared, String), u32>,
+    undecided: HashMap<String, u32>,
+    /// Ports that an end serves, sorted.
+    served: HashMap<(u16, Seen), Vec<(u16, u8)>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct ClassKey {
+    kind: &'static str,
+    namespace: Option<String>,
+    labels: Option<String>,
+    ports: Option<String>,
+    service_account: Option<String>,
+    /// The object itself where more than the above matters.
+    name: Option<String>,
+    v6: bool,
+    memberships: Vec<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Question {
+    epoch: u16,
+    client: u32,
+    server: u32,
+    relation: Relation,
+    port: u16,
+    protocol: u8,
+}
+
+/// What two ends are to each other beyond their classes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Relation {
+    Strangers,
+    SamePod,
+    /// A node and a pod that runs on it.
+    NodeAndItsPod,
+}
+
+impl<'a> Judge<'a> {
+    /// A judge that knows nothing yet.
+    pub fn new(book: &'a Book, timeline: &'a Timeline, engine: Engine) -> Judge<'a> {
+        let mut cidrs: Vec<IpNet> = (0..timeline.epochs())
+            .flat_map(|epoch| timeline.world(epoch as u16).policies.cidrs())
+            .collect();
+        cidrs.sort_unstable();
+        cidrs.dedup();
+        Judge {
+            book,
+            timeline,
+            engine,
+            pods: vec![OnceCell::new(); book.rows().len()],
+            nodes: vec![OnceCell::new(); book.rows().len()],
+            cidrs,
+            classes: HashMap::new(),
+            class_of: HashMap::new(),
+            memo: HashMap::new(),
+            judged: Vec::new(),
+            numbers: HashMap::new(),
+            undecided: HashMap::new(),
+            served: HashMap::new(),
+        }
+    }
+
+    /// The verdict with that number.
+    pub fn judged(&self, number: u32) -> &Judged {
+        &self.judged[number as usize]
+    }
+
+    /// Number of the verdict on a connection opened in `epoch`.
+    pub fn judge(
+        &mut self,
+        epoch: u16,
+        client: (Seen, IpAddr),
+        server: (Seen, IpAddr),
+        port: u16,
+        protocol: u8,
+    ) -> u32 {
+        let question = Question {
+            epoch,
+            client: self.class(client),
+            server: self.class(server),
+            relation: self.relation(client, server),
+            port,
+            protocol,
+        };
+        if let Some(known) = self.memo.get(&question) {
+            return *known;
+        }
+        let verdict = self.evaluate(epoch, client, server, port, protocol);
+        let number = self.intern(judged_of(&verdict));
+        self.memo.insert(question, number);
+        number
+    }
+
+    /// The verdict that all of `numbers` agree on, else unspecified for `reason`.
+    pub fn agree(&mut self, numbers: &[u32], reason: &'static str) -> u32 {
+        match numbers {
+            [] => self.undecided(reason),
+            [first, rest @ ..] => {
+                let declared = self.judged(*first).declared;
+                let same = rest
+                    .iter()
+                    .all(|other| self.judged(*other).declared == declared);
+                // Of several that agree the last one names the policies in force at the end.
+                if same {
+                    rest.last().copied().unwrap_or(*first)
+                } else {
+                    self.undecided(reason)
+                }
+            }
+        }
+    }
+
+    /// Number of the verdict "unspecified" for a reason that lies outside the policies.
+    pub fn undecided(&mut self, reason: &str) -> u32 {
+        if let Some(number) = self.undecided.get(reason) {
+            return *number;
+        }
+        let side = SideSummary {
+            verdict: "unspecified".into(),
+            tier: "no-pod".into(),
+            policies: Vec::new(),
+        };
+        let reasons = Reasons {
+            egress: side.clone(),
+            ingress: side,
+            unspecified: vec![reason.to_owned()],
+        };
+        let judged = Judged {
+            verdict: "unspecified",
+            declared: Declared::Unspecified,
+            reasons: json(&reasons),
+        };
+        let number = self.intern(judged);
+        self.undecided.insert(reason.to_owned(), number);
+        number
+    }
+
+    /// Whether an end declares that it serves `port`: a container port, or the target of a Service that leads to it; a
+    /// node port on a node.
+    pub fn declares(&mut self, epoch: u16, seen: Seen, port: u16, protocol: u8) -> bool {
+        if seen == Seen::External {
+            return false;
+        }
+        if !self.served.contains_key(&(epoch, seen)) {
+            let served = self.served_by(epoch, seen);
+            self.served.insert((epoch, seen), served);
+        }
+        self.served[&(epoch, seen)]
+            .binary_search(&(port, protocol))
+            .is_ok()
+    }
+
+    fn served_by(&self, epoch: u16, seen: Seen) -> Vec<(u16, u8)> {
+        let cluster = &self.timeline.world(epoch).cluster;
+        let mut served: Vec<(u16, u8)> = match seen {
+            Seen::Pod { row } => {
+                let pod = self.pod(row);
+                let declared = pod
+                    .ports
+                    .iter()
+                    .map(|port| (port.port, port.protocol.number()));
+                let leading_here = cluster
+                    .services()
+                    .iter()
+                    .filter(|service| service.selects(pod));
+                let targets = leading_here.flat_map(|service| &service.ports);
+                declared
+                    .chain(
+                        targets.filter_map(|port| {
+                            Some((port.number_on(pod)?, port.protocol.number()))
+                        }),
+                    )
+                    .collect()
+            }
+            Seen::Node { .. } => {
+                let ports = cluster.services().iter().flat_map(|service| &service.ports);
+                ports
+                    .filter_map(|port| Some((port.node_port?, port.protocol.number())))
+                    .collect()
+            }
+            Seen::Service { row } => {
+                let row = self.book.row(row);
+                let services = cluster.services().iter();
+                let same = services.filter(|service| {
+                    Some(&service.namespace) == row.namespace.as_ref() && service.name == row.name
+                });
+                same.flat_map(|service| &service.ports)
+                    .map(|port| (port.port, port.protocol.number()))
+                    .collect()
+            }
+            Seen::External => Vec::new(),
+        };
+        served.sort_unstable();
+        served.dedup();
+        served
+    }
+
+    /// The pod of an endpoint row.
+    pub fn pod(&self, row: u32) -> &Pod {
+        self.pods[row as usize].get_or_init(|| pod_of(self.book.row(row)))
+    }
+
+    fn evaluate(
+        &self,
+        epoch: u16,
+        client: (Seen, IpAddr),
+        server: (Seen, IpAddr),
+        port: u16,
+        protocol: u8,
+    ) -> Verdict {
+        let world = self.timeline.world(epoch);
+        let connection = Connection {
+            client: self.party(epoch, client),
+            server: self.party(epoch, server),
+            port,
+            protocol: Protocol::from_number(protocol),
+        };
+        evaluate(&world.policies, &world.cluster, self.engine, &connection)
+    }
+
+    fn party(&self, epoch: u16, (seen, address): (Seen, IpAddr)) -> Party<'_> {
+        let holder = match seen {
+            Seen::Pod { row } => Holder::Pod(self.pod(row)),
+            Seen::Node { row } => {
+                Holder::Node(self.nodes[row as usize].get_or_init(|| node_of(self.book.row(row))))
+            }
+            Seen::Service { .. } => {
+                // The Service as it was declared in that epoch, found by its address.
+                let holders = self.timeline.world(epoch).cluster.holders(address);
+                holders.into_iter().next().unwrap_or(Holder::External)
+            }
+            Seen::External => Holder::External,
+        };
+        Party {
+            address: Some(address),
+            holder,
+        }
+    }
+
+    fn relation(&self, client: (Seen, IpAddr), server: (Seen, IpAddr)) -> Relation {
+        let node_of = |row: u32| self.book.row(row).node.as_deref();
+        let name_of = |row: u32| {
+            let row = self.book.row(row);
+            if row.kind == "node" {
+                Some(row.name.as_str())
+            } else {
+                row.node.as_deref()
+            }
+        };
+        match (client.0, server.0) {
+            (Seen::Pod { row: a }, Seen::Pod { row: b }) => {
+                let (a, b) = (self.book.row(a), self.book.row(b));
+                let same = (&a.namespace, &a.name, &a.uid) == (&b.namespace, &b.name, &b.uid);
+                if same {
+                    Relation::SamePod
+                } else {
+                    Relation::Strangers
+                }
+            }
+            (Seen::Node { row: node }, Seen::Pod { row: pod })
+            | (Seen::Pod { row: pod }, Seen::Node { row: node })
+                if name_of(node).is_some() && name_of(node) == node_of(pod) =>
+            {
+                Relation::NodeAndItsPod
+            }
+            _ => Relation::Strangers,
+        }
+    }
+
+    fn class(&mut self, end: (Seen, IpAddr)) -> u32 {
+        if let Some(known) = self.class_of.get(&end) {
+            return *known;
+        }
+        let (seen, address) = end;
+        let kind_row = match seen {
+            Seen::Pod { row } => ("pod", Some(row)),
+            Seen::Node { row } => ("node", Some(row)),
+            Seen::Service { row } => ("service", Some(row)),
+            Seen::External => ("external", None),
+        };
+        let row = kind_row.1.map(|row| self.book.row(row));
+        let pod = row.filter(|_| kind_row.0 == "pod");
+        let mut memberships = vec![0u64; self.cidrs.len().div_ceil(64)];
+        for (n, _) in self
+            .cidrs
+            .iter()
+            .enumerate()
+            .filter(|(_, cidr)| cidr.contains(&address))
+        {
+            memberships[n / 64] |= 1 << (n % 64);
+        }
+        let key = ClassKey {
+            kind: kind_row.0,
+            namespace: row.and_then(|row| row.namespace.clone()),
+            labels: pod.and_then(|row| row.labels.clone()),
+            ports: pod.and_then(|row| row.container_ports.clone()),
+            service_account: pod.and_then(|row| row.service_account.clone()),
+            name: row
+                .filter(|_| pod.is_none())
+                .map(|row| row.node.clone().unwrap_or_else(|| row.name.clone())),
+            v6: address.is_ipv6(),
+            memberships,
+        };
+        let next = self.classes.len() as u32;
+        let class = *self.classes.entry(key).or_insert(next);
+        self.class_of.insert(end, class);
+        class
+    }
+
+    fn intern(&mut self, judged: Judged) -> u32 {
+        let next = self.judged.len() as u32;
+        let number = *self
+            .numbers
+            .entry((judged.verdict, judged.declared, judged.reasons.clone()))
+            .or_insert(next);
+        if number == next {
+            self.judged.push(judged);
+        }
+        number
+    }
+}
+
+/// The form of a verdict that edges carry. Names of single pods are left out: it stands for all of a class.
+pub fn judged_of(verdict: &Verdict) -> Judged {
+    let reasons = Reasons {
+        egress: summary(&verdict.egress),
+        ingress: summary(&verdict.ingress),
+        unspecified: verdict
+            .unspecified
+            .iter()
+            .map(|point| point.as_str().to_owned())
+            .collect(),
+    };
+    let word = match verdict.outcome {
+        Outcome::Allowed => "allowed",
+        Outcome::Denied => "denied",
+        Outcome::Unspecified => "unspecified",
+    };
+    Judged {
+        verdict: word,
+        declared: declared(verdict),
+        reasons: json(&reasons),
+    }
+}
+
+fn declared(verdict: &Verdict) -> Declared {
+    let tiers = [verdict.egress.tier, verdict.ingress.tier];
+    match verdict.outcome {
+        Outcome::Unspecified => Declared::Unspecified,
+        // A denial on one side is certain even where the other side is not.
+        Outcome::Denied if verdict.egress.outcome == Outcome::Denied => Declared::DeniedEgress,
+        Outcome::Denied => Declared::DeniedIngress,
+        Outcome::Allowed => match (
+            tiers.contains(&Tier::Policy),
+            tiers.contains(&Tier::Default),
+        ) {
+            (true, false) => Declared::ByRule,
+            (true, true) => Declared::ByRuleAndGap,
+            (false, true) => Declared::ByGap,
+            (false, false) => Declared::Exempt,
+        },
+    }
+}
+
+fn summary(side: &Side) -> SideSummary {
+    let part = |reason: &flowaudit_rules::verdict::Reason| {
+        let policy = reason.policy()?.to_owned();
+        let nearest = match reason {
+            flowaudit_rules::verdict::Reason::NoRule {
+                nearest: Some(near),
+                ..
+            } => Some(near.admits.clone()),
+            _ => None,
+        };
+        Some(PolicyPart {
+            policy,
+            rule: reason.rule(),
+            nearest,
+        })
+    };
+    let verdict = match (side.outcome, side.default_reading) {
+        (Outcome::Unspecified, _) => "unspecified",
+        (_, Decision::Allowed) => "allowed",
+        (_, Decision::Denied) => "denied",
+    };
+    SideSummary {
+        verdict: verdict.into(),
+        tier: side.tier.as_str().into(),
+        policies: side.reasons.iter().filter_map(part).collect(),
+    }
+}
+
+fn json(reasons: &Reasons) -> String {
+    // Text, numbers and lists always serialise.
+    serde_json::to_string(reasons).unwrap_or_default()
+}
+
+/// A declared port as the column `container_ports` holds it.
+#[derive(Deserialize)]
+struct PortColumn {
+    #[serde(default)]
+    name: Option<String>,
+    port: u16,
+    protocol: String,
+    #[serde(default)]
+    owner: Option<String>,
+}
+
+/// The pod that an endpoint row describes.
+pub fn pod_of(row: &EndpointRow) -> Pod {
+    let ports: Vec<PortColumn> = row
+        .container_ports
+        .as_deref()
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
+    let port = |port: PortColumn| {
+        Some(ContainerPort {
+            name: port.name,
+            port: port.port,
+            protocol: port.protocol.parse().ok()?,
+            host_port: None,
+            owner: match port.owner.as_deref() {
+                Some("init") => PortOwner::Init,
+                Some("restartable-init") => PortOwner::RestartableInit,
+                _ => PortOwner::Container,
+            },
+        })
+    };
+    Pod {
+        namespace: row.namespace.clone().unwrap_or_default(),
+        name: row.name.clone(),
+        uid: row.uid.clone().unwrap_or_default(),
+        labels: row
+            .labels
+            .as_deref()
+            .and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default(),
+        addresses: row.addr.parse().into_iter().collect(),
+        host_addresses: Vec::new(),
+        ports: ports.into_iter().filter_map(port).collect(),
+        host_network: row.host_network,
+        node: row.node.clone(),
+        service_account: row.service_account.clone(),
+        phase: Phase::Running,
+        ..Pod::default()
+    }
+}
+
+/// The node that an endpoint row describes; a host-network pod's row describes the node it runs on.
+pub fn node_of(row: &EndpointRow) -> Node {
+    Node {
+        name: if row.kind == "node" {
+            row.name.clone()
+        } else {
+            row.node.clone().unwrap_or_default()
+        },
+        uid: row.uid.clone().unwrap_or_default(),
+        labels: row
+            .labels
+            .as_deref()
+            .and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default(),
+        addresses: row.addr.parse().into_iter().collect(),
+        ..Node::default()
+    }
+}

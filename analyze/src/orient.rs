@@ -1,0 +1,256 @@
+//! Which end of a tuple opened the connection, and how that is known.
+//!
+//! Evidence in order: a SYN without ACK; the side that declares the port; the side whose port many peers use; the
+//! ephemeral range; packets that went one way only. Flags that were OR-ed over a whole connection show SYN and ACK on
+//! both ends and separate nothing. What contradicts itself stays unknown.
+
+use crate::fold::{Tuple, Way};
+
+const SYN: u8 = 2;
+const ACK: u8 = 16;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const SCTP: u8 = 132;
+
+/// First port that Linux hands out to clients by default (`net.ipv4.ip_local_port_range`).
+const EPHEMERAL_MIN: u16 = 32_768;
+/// Ports below are opened by servers only, unless someone takes care to do otherwise.
+const PRIVILEGED_MAX: u16 = 1023;
+/// Peers that make a port look like a server's, and how many times more than the other end's.
+const FAN_IN_MIN: u32 = 3;
+const FAN_IN_RATIO: u32 = 3;
+
+/// What was the evidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Evidence {
+    /// One end sent a SYN without ACK.
+    Syn,
+    /// One end declares the port (container port, Service target, node port).
+    DeclaredPort,
+    /// Many peers use one end's port.
+    FanIn,
+    /// One port is in the ephemeral range, the other is not.
+    EphemeralRange,
+    /// Packets were seen one way only.
+    OnlySender,
+    /// None.
+    Unknown,
+}
+
+impl Evidence {
+    /// All kinds, in order of strength.
+    pub const ALL: [Evidence; 6] = [
+        Evidence::Syn,
+        Evidence::DeclaredPort,
+        Evidence::FanIn,
+        Evidence::EphemeralRange,
+        Evidence::OnlySender,
+        Evidence::Unknown,
+    ];
+
+    /// The word in `oriented_by` and in coverage.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Evidence::Syn => "syn",
+            Evidence::DeclaredPort => "declared-port",
+            Evidence::FanIn => "fan-in",
+            Evidence::EphemeralRange => "ephemeral-range",
+            Evidence::OnlySender => "only-sender",
+            Evidence::Unknown => "unknown",
+        }
+    }
+}
+
+/// What is known about the two ends beside their packets.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ends {
+    /// Whether `a`, `b` declare their port.
+    pub declares: [bool; 2],
+    /// How many peers use the port of `a`, of `b`.
+    pub peers: [u32; 2],
+}
+
+/// The way from client to server, and the evidence. With [`Evidence::Unknown`] the way means nothing.
+pub fn orient(tuple: &Tuple, ends: Ends) -> (Way, Evidence) {
+    let key = &tuple.key;
+    if key.protocol == TCP {
+        match (opens(tuple, Way::Forth), opens(tuple, Way::Back)) {
+            (true, false) => return (Way::Forth, Evidence::Syn),
+            (false, true) => return (Way::Back, Evidence::Syn),
+            _ => {}
+        }
+    }
+    if [TCP, UDP, SCTP].contains(&key.protocol) {
+        match ends.declares {
+            [false, true] => return (Way::Forth, Evidence::DeclaredPort),
+            [true, false] => return (Way::Back, Evidence::DeclaredPort),
+            _ => {}
+        }
+        if let Some(way) = by_fan_in(key.port_a, key.port_b, ends.peers) {
+            return way.map_or((Way::Forth, Evidence::Unknown), |way| {
+                (way, Evidence::FanIn)
+            });
+        }
+        match (key.port_a >= EPHEMERAL_MIN, key.port_b >= EPHEMERAL_MIN) {
+            (true, false) => return (Way::Forth, Evidence::EphemeralRange),
+            (false, true) => return (Way::Back, Evidence::EphemeralRange),
+            _ => {}
+        }
+        match (key.port_a <= PRIVILEGED_MAX, key.port_b <= PRIVILEGED_MAX) {
+            (false, true) => return (Way::Forth, Evidence::EphemeralRange),
+            (true, false) => return (Way::Back, Evidence::EphemeralRange),
+            _ => {}
+        }
+    }
+    match (tuple.any(Way::Forth), tuple.any(Way::Back)) {
+        (true, false) => (Way::Forth, Evidence::OnlySender),
+        (false, true) => (Way::Back, Evidence::OnlySender),
+        _ => (Way::Forth, Evidence::Unknown),
+    }
+}
+
+fn opens(tuple: &Tuple, way: Way) -> bool {
+    tuple
+        .flags(way)
+        .is_some_and(|flags| flags & (SYN | ACK) == SYN)
+}
+
+/// `None`: no evidence. `Some(None)`: it speaks against the port numbers, which leaves nothing to go by.
+fn by_fan_in(port_a: u16, port_b: u16, peers: [u32; 2]) -> Option<Option<Way>> {
+    let many =
+        |n: usize| peers[n] >= FAN_IN_MIN && peers[n] >= FAN_IN_RATIO.saturating_mul(peers[1 - n]);
+    let (way, server, client) = match (many(0), many(1)) {
+        (true, false) => (Way::Back, port_a, port_b),
+        (false, true) => (Way::Forth, port_b, port_a),
+        _ => return None,
+    };
+    // A scanner that keeps one source port has a great fan-in as well.
+    let contradicted = server >= EPHEMERAL_MIN && client <= PRIVILEGED_MAX;
+    Some((!contradicted).then_some(way))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fold::{Observation, TupleKey, TupleTable};
+
+    fn tuple(protocol: u8, ports: (u16, u16), records: &[(Way, Option<u8>)]) -> Tuple {
+        let key = TupleKey {
+            a: 1,
+            b: 2,
+            port_a: ports.0,
+            port_b: ports.1,
+            span: 0,
+            protocol,
+        };
+        let mut table = TupleTable::default();
+        for (way, tcp_flags) in records {
+            let record = Observation {
+                way: *way,
+                at_source: true,
+                rejected: false,
+                packets: 1,
+                bytes: 60,
+                tcp_flags: *tcp_flags,
+                start_us: 0,
+                end_us: 1,
+            };
+            table.fold(&[key], &[record]);
+        }
+        table.tuples()[0]
+    }
+
+    fn check(tuple: &Tuple, ends: Ends, expected: (Way, Evidence)) {
+        assert_eq!(orient(tuple, ends), expected);
+    }
+
+    #[test]
+    fn a_syn_without_ack_is_the_clients_whatever_the_ports() {
+        let t = tuple(TCP, (443, 50_000), &[(Way::Forth, Some(2))]);
+        check(
+            &t,
+            Ends {
+                declares: [true, false],
+                peers: [100, 1],
+            },
+            (Way::Forth, Evidence::Syn),
+        );
+        let t = tuple(
+            TCP,
+            (443, 50_000),
+            &[(Way::Forth, Some(20)), (Way::Back, Some(2))],
+        );
+        check(&t, Ends::default(), (Way::Back, Evidence::Syn));
+    }
+
+    #[test]
+    fn completed_connections_are_told_by_the_declared_port() {
+        let both = [(Way::Forth, Some(27)), (Way::Back, Some(27))];
+        let t = tuple(TCP, (50_051, 33_000), &both);
+        check(
+            &t,
+            Ends {
+                declares: [true, false],
+                peers: [1, 1],
+            },
+            (Way::Back, Evidence::DeclaredPort),
+        );
+        check(
+            &t,
+            Ends {
+                declares: [true, true],
+                peers: [40, 1],
+            },
+            (Way::Back, Evidence::FanIn),
+        );
+        check(
+            &t,
+            Ends {
+                declares: [false, false],
+                peers: [1, 1],
+            },
+            (Way::Forth, Evidence::Unknown),
+        );
+    }
+
+    #[test]
+    fn fan_in_against_the_port_numbers_proves_nothing() {
+        let both = [(Way::Forth, None), (Way::Back, None)];
+        let t = tuple(UDP, (53, 40_000), &both);
+        check(
+            &t,
+            Ends {
+                declares: [false; 2],
+                peers: [1, 90],
+            },
+            (Way::Forth, Evidence::Unknown),
+        );
+        check(
+            &t,
+            Ends {
+                declares: [false; 2],
+                peers: [1, 1],
+            },
+            (Way::Back, Evidence::EphemeralRange),
+        );
+        check(
+            &t,
+            Ends {
+                declares: [false; 2],
+                peers: [90, 2],
+            },
+            (Way::Back, Evidence::FanIn),
+        );
+    }
+
+    #[test]
+    fn protocols_without_ports_go_by_the_only_sender() {
+        check(
+            &tuple(1, (0, 0), &[(Way::Back, None)]),
+            Ends::default(),
+            (Way::Back, Evidence::OnlySender),
+        );
+        let t = tuple(1, (0, 0), &[(Way::Forth, None), (Way::Back, None)]);
+        check(&t, Ends::default(), (Way::Forth, Evidence::Unknown));
+    }
+}

@@ -1,0 +1,394 @@
+//! What was declared when: policies, namespaces and Services over time, cut into epochs.
+//!
+//! An epoch is a span without any change in what is declared. When exactly a change happened is often known only to
+//! lie in a stretch (between two snapshots, plus the time nodes take to enforce it); a window that touches the stretch
+//! is judged before and after the change.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use flowaudit_lake::table::objects::ObjectRow;
+use flowaudit_rules::cluster::{Cluster, Namespace, Node, Pod, Service};
+use flowaudit_rules::kubernetes::{self, Body, Issue};
+use flowaudit_rules::policy_set::PolicySet;
+
+use crate::identify::Stretch;
+
+/// Everything declared in one epoch.
+#[derive(Debug)]
+pub struct World {
+    /// NetworkPolicies in force.
+    pub policies: PolicySet,
+    /// Namespaces, Services, pods and nodes.
+    pub cluster: Cluster,
+}
+
+/// The epochs that one span of policy windows touches, first and last included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Span {
+    /// First epoch.
+    pub first: u16,
+    /// Last epoch.
+    pub last: u16,
+}
+
+/// The epochs of one stretch of time.
+#[derive(Debug)]
+pub struct Timeline {
+    /// Per change, when it may have happened; ordered by the first instant.
+    changes: Vec<Stretch>,
+    /// Per epoch, the object versions in force.
+    in_force: Vec<Vec<usize>>,
+    versions: Vec<Version>,
+    worlds: Vec<OnceLock<Arc<World>>>,
+    pods: Vec<Pod>,
+    nodes: Vec<Node>,
+    /// What could not be read back from the lake.
+    pub issues: Vec<Issue>,
+}
+
+#[derive(Debug)]
+struct Version {
+    key: (String, String, String),
+    body: Body,
+    core: Stretch,
+    outer: Stretch,
+}
+
+/// Changes beyond this number within one analysed stretch are merged into their neighbours: their verdicts become
+/// less certain, never wrong.
+const CHANGES_MAX: usize = 4096;
+
+impl Timeline {
+    /// The epochs within `within`. `grace_us` is how long nodes may take to enforce a change. Pods and nodes are those
+    /// that the evaluator may have to look up (backends of Services, port names).
+    pub fn new(
+        rows: &[ObjectRow],
+        within: Stretch,
+        grace_us: i64,
+        pods: Vec<Pod>,
+        nodes: Vec<Node>,
+    ) -> Timeline {
+        let mut issues = Vec::new();
+        let mut versions: Vec<Version> = rows
+            .iter()
+            .filter_map(|row| read_version(row, &mut issues))
+            .collect();
+        versions.sort_by(|a, b| {
+            (&a.key, a.core.from, a.core.to).cmp(&(&b.key, b.core.from, b.core.to))
+        });
+        let mut steps = steps_of(&versions, within, grace_us);
+        let is_settled = |step: &Step| step.when.to < within.from;
+        steps.sort_by_key(|step| (!is_settled(step), step.when.from, step.when.to));
+
+        let mut active: Vec<usize> = Vec::new();
+        let mut changes: Vec<Stretch> = Vec::new();
+        let mut in_force: Vec<Vec<usize>> = vec![Vec::new()];
+        for step in steps {
+            active.retain(|version| Some(*version) != step.leaves);
+            active.extend(step.enters);
+            let full = changes.len() >= CHANGES_MAX;
+            match changes.last_mut() {
+                Some(last) if full || *last == step.when => last.to = last.to.max(step.when.to),
+                _ if is_settled(&step) => {}
+                _ => {
+                    changes.push(step.when);
+                    in_force.push(Vec::new());
+                }
+            }
+            if let Some(epoch) = in_force.last_mut() {
+                epoch.clone_from(&active);
+            }
+        }
+        let worlds = in_force.iter().map(|_| OnceLock::new()).collect();
+        Timeline {
+            changes,
+            in_force,
+            versions,
+            worlds,
+            pods,
+            nodes,
+            issues,
+        }
+    }
+
+    /// Number of epochs, at least one.
+    pub fn epochs(&self) -> usize {
+        self.in_force.len()
+    }
+
+    /// The epochs that a window touches.
+    pub fn span(&self, window: Stretch) -> Span {
+        let first = self
+            .changes
+            .iter()
+            .take_while(|change| change.to < window.from)
+            .count();
+        let last = self
+            .changes
+            .partition_point(|change| change.from <= window.to);
+        Span {
+            first: first as u16,
+            last: last.max(first) as u16,
+        }
+    }
+
+    /// Whether nothing changes at all.
+    pub fn is_constant(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// What is declared in an epoch.
+    pub fn world(&self, epoch: u16) -> &World {
+        let epoch = usize::from(epoch).min(self.epochs() - 1);
+        self.worlds[epoch].get_or_init(|| Arc::new(self.build(epoch)))
+    }
+
+    fn build(&self, epoch: usize) -> World {
+        let (mut namespaces, mut services, mut policies) =
+            (Vec::<Namespace>::new(), Vec::<Service>::new(), Vec::new());
+        for version in &self.in_force[epoch] {
+            match &self.versions[*version].body {
+                Body::Namespace(namespace) => namespaces.push(namespace.clone()),
+                Body::Service(service) => services.push(service.clone()),
+                Body::NetworkPolicy(policy) => policies.push(policy.clone()),
+                _ => {}
+            }
+        }
+        let cluster = Cluster::new(namespaces, self.nodes.clone(), self.pods.clone(), services);
+        World {
+            policies: PolicySet::new(policies),
+            cluster,
+        }
+    }
+}
+
+struct Step {
+    when: Stretch,
+    leaves: Option<usize>,
+    enters: Option<usize>,
+}
+
+/// The changes that versions of objects make. Two versions of one object that follow each other are one change.
+fn steps_of(versions: &[Version], within: Stretch, grace_us: i64) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let ends = |version: &Version| version.outer.to < i64::MAX;
+    for (n, version) in versions.iter().enumerate() {
+        let successor = versions.get(n + 1).filter(|next| next.key == version.key);
+        let predecessor = n
+            .checked_sub(1)
+            .map(|n| &versions[n])
+            .filter(|before| before.key == version.key);
+        if predecessor.is_none_or(|before| ends(before) && before.outer.to < version.outer.from) {
+            steps.push(Step {
+                when: Stretch {
+                    from: version.outer.from,
+                    to: version.core.from,
+                },
+                leaves: None,
+                enters: Some(n),
+            });
+        }
+        match successor {
+            Some(next) if !ends(version) || next.outer.from <= version.outer.to => {
+                steps.push(Step {
+                    when: Stretch {
+                        from: version.core.to.min(next.core.from),
+                        to: next.core.from,
+                    },
+                    leaves: Some(n),
+                    enters: Some(n + 1),
+                })
+            }
+            _ if ends(version) => {
+                steps.push(Step {
+                    when: Stretch {
+                        from: version.core.to,
+                        to: version.outer.to,
+                    },
+                    leaves: Some(n),
+                    enters: None,
+                });
+            }
+            _ => {}
+        }
+    }
+    for step in &mut steps {
+        step.when.to = step.when.to.saturating_add(grace_us);
+    }
+    steps.retain(|step| step.when.from <= within.to);
+    steps
+}
+
+fn read_version(row: &ObjectRow, issues: &mut Vec<Issue>) -> Option<Version> {
+    if !matches!(row.kind.as_str(), "Namespace" | "Service" | "NetworkPolicy") {
+        return None;
+    }
+    let manifest = kubernetes::read(&row.origin, &row.spec);
+    issues.extend(manifest.issues);
+    let object = manifest.objects.into_iter().next()?;
+    let core = Stretch {
+        from: row.valid_from_us,
+        to: row.valid_to_us.unwrap_or(i64::MAX),
+    };
+    let outer = Stretch {
+        from: row.from_slack_ms.map_or(i64::MIN, |ms| {
+            core.from.saturating_sub(ms.saturating_mul(1000))
+        }),
+        to: match (row.valid_to_us, row.to_slack_ms) {
+            (None, _) | (_, None) => i64::MAX,
+            (Some(to), Some(ms)) => to.saturating_add(ms.saturating_mul(1000)),
+        },
+    };
+    let key = (
+        row.kind.clone(),
+        row.namespace.clone().unwrap_or_default(),
+        row.name.clone(),
+    );
+    Some(Version {
+        key,
+        body: object.body,
+        core,
+        outer,
+    })
+}
+
+/// Numbers for spans, so that a tuple's key carries two bytes.
+#[derive(Debug, Default)]
+pub struct Spans {
+    numbers: BTreeMap<Span, u16>,
+    spans: Vec<Span>,
+}
+
+impl Spans {
+    /// The number of a span; spans beyond 65,535 share the last one's number only if equal, so it widens instead.
+    pub fn number(&mut self, span: Span) -> u16 {
+        if let Some(number) = self.numbers.get(&span) {
+            return *number;
+        }
+        let number = self.spans.len().min(usize::from(u16::MAX)) as u16;
+        match self.spans.get_mut(usize::from(number)) {
+            Some(last) => {
+                *last = Span {
+                    first: last.first.min(span.first),
+                    last: last.last.max(span.last),
+                }
+            }
+            None => self.spans.push(span),
+        }
+        self.numbers.insert(span, number);
+        number
+    }
+
+    /// The span with that number.
+    pub fn span(&self, number: u16) -> Span {
+        self.spans[usize::from(number)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = 1_000_000;
+
+    fn policy(name: &str, from: i64, to: Option<i64>, slack_ms: Option<i64>) -> ObjectRow {
+        ObjectRow {
+            group: "networking.k8s.io".into(),
+            kind: "NetworkPolicy".into(),
+            namespace: Some("shop".into()),
+            name: name.into(),
+            uid: None,
+            valid_from_us: from * SECOND,
+            valid_to_us: to.map(|to| to * SECOND),
+            from_slack_ms: Some(0),
+            to_slack_ms: slack_ms,
+            spec: format!(
+                r#"{{"apiVersion":"networking.k8s.io/v1","kind":"NetworkPolicy","metadata":{{"name":"{name}","namespace":"shop"}},"spec":{{"podSelector":{{}},"policyTypes":["Ingress"]}}}}"#
+            ),
+            origin: "test:1".into(),
+            cluster: "c".into(),
+        }
+    }
+
+    fn timeline(rows: &[ObjectRow]) -> Timeline {
+        let within = Stretch {
+            from: 1000 * SECOND,
+            to: 2000 * SECOND,
+        };
+        Timeline::new(rows, within, 10 * SECOND, vec![], vec![])
+    }
+
+    fn names(timeline: &Timeline, from: i64, to: i64) -> Vec<Vec<String>> {
+        let span = timeline.span(Stretch {
+            from: from * SECOND,
+            to: to * SECOND,
+        });
+        let names = |epoch| {
+            timeline
+                .world(epoch)
+                .policies
+                .iter()
+                .map(|policy| policy.name.clone())
+                .collect()
+        };
+        (span.first..=span.last).map(names).collect()
+    }
+
+    #[test]
+    fn a_change_splits_time_and_its_grace_belongs_to_both() {
+        let timeline = timeline(&[
+            policy("old", 0, None, None),
+            policy("new", 1500, None, None),
+        ]);
+        assert_eq!(names(&timeline, 1000, 1499), [["old".to_string()]]);
+        assert_eq!(
+            names(&timeline, 1511, 1600),
+            [["new".to_string(), "old".to_string()]]
+        );
+        assert_eq!(
+            names(&timeline, 1505, 1600).len(),
+            2,
+            "nodes may still be at it"
+        );
+        assert_eq!(names(&timeline, 1400, 1600).len(), 2);
+    }
+
+    #[test]
+    fn a_replaced_version_is_one_change() {
+        let timeline = timeline(&[
+            policy("p", 0, Some(1200), Some(300_000)),
+            policy("p", 1500, None, None),
+        ]);
+        assert_eq!(timeline.epochs(), 2);
+        assert_eq!(
+            names(&timeline, 1300, 1310),
+            [["p".to_string()], ["p".to_string()]]
+        );
+    }
+
+    #[test]
+    fn a_removed_policy_ends_within_its_slack() {
+        let timeline = timeline(&[policy("p", 0, Some(1200), Some(300_000))]);
+        assert_eq!(names(&timeline, 1100, 1110), [["p".to_string()]]);
+        assert_eq!(
+            names(&timeline, 1300, 1310),
+            [vec!["p".to_string()], vec![]]
+        );
+        assert_eq!(names(&timeline, 1600, 1610), [Vec::<String>::new()]);
+    }
+
+    #[test]
+    fn what_happened_before_is_settled() {
+        let timeline = timeline(&[
+            policy("a", 0, Some(10), Some(0)),
+            policy("b", 20, None, None),
+            policy("c", 30, Some(40), None),
+        ]);
+        assert_eq!(timeline.epochs(), 1);
+        assert_eq!(
+            names(&timeline, 1100, 1110),
+            [["b".to_string(), "c".to_string()]]
+        );
+    }
+}
