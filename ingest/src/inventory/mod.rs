@@ -1,0 +1,388 @@
+//! Who held which address when, and what was declared when: from Kubernetes objects in files.
+//!
+//! Files are read to snapshots and watches with their times ([`read`]), these to sightings ([`sighting`], [`watch`]),
+//! these to histories ([`history`]) and these to rows with a core and an outer interval ([`rows`]). Snapshots may come in any
+//! order and over any number of imports; importing one again changes nothing. Only the hours for which something is
+//! known differently are analysed again ([`change`]).
+
+pub mod history;
+pub mod ledger;
+pub mod sighting;
+pub mod watch;
+
+pub mod change;
+pub mod rows;
+
+pub mod read;
+pub mod who;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use chrono::{DateTime, Utc};
+use flowaudit_lake::table::endpoints::EndpointRow;
+use flowaudit_lake::table::objects::ObjectRow;
+use flowaudit_lake::{Conflict, Lake, LakeError, Partition, Table};
+use flowaudit_rules::kubernetes::{Issue, Object};
+
+pub use ledger::Coverage;
+pub use rows::Contradiction;
+pub use who::{HeldBy, who};
+
+use self::history::{By, Facts};
+use self::ledger::{Covered, Subject};
+use self::read::{Content, LeftOut, Part};
+use self::rows::{Known, Rows};
+use self::sighting::Holder;
+use crate::run::IngestError;
+use crate::source::input;
+use crate::source::{Input, Problem};
+
+/// How often an import is repeated because another writer was faster.
+const TRIES: usize = 8;
+
+/// How inventory is imported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportSettings {
+    /// The cluster the objects are from.
+    pub cluster: String,
+    /// When the files were made, where they do not say themselves.
+    pub at: Option<DateTime<Utc>>,
+    /// What the files are taken to cover.
+    pub coverage: Coverage,
+    /// A longer file is refused, in unpacked bytes.
+    pub text_bytes_max: u64,
+}
+
+impl Default for ImportSettings {
+    fn default() -> Self {
+        ImportSettings {
+            cluster: "default".to_owned(),
+            at: None,
+            coverage: Coverage::Detect,
+            text_bytes_max: 1 << 30,
+        }
+    }
+}
+
+/// What an import did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImportSummary {
+    /// Files that were used.
+    pub files: u64,
+    /// Objects in them.
+    pub objects: u64,
+    /// Times of the snapshots, microseconds since the epoch.
+    pub snapshots: BTreeSet<i64>,
+    /// Rows of `endpoints` that the cluster has now.
+    pub endpoints: u64,
+    /// Versions of declared objects that the cluster has now.
+    pub versions: u64,
+    /// The commit, if anything changed.
+    pub commit: Option<u64>,
+    /// Stretches for which something is known differently now: half-open, microseconds since the epoch.
+    pub reopened: Vec<(i64, i64)>,
+    /// What was left out of the files and what is odd, with file and line.
+    pub issues: Vec<Issue>,
+    /// What the user should know of whole files.
+    pub problems: Vec<Problem>,
+    /// What cannot all be true.
+    pub contradictions: Vec<Contradiction>,
+}
+
+/// Brings Kubernetes objects from files, directories, patterns and standard input into the lake.
+///
+/// What is wrong with a file is a [`Problem`], what is wrong with an object an [`Issue`]; the others are used. `now`
+/// is the time of standard input.
+pub fn import(
+    lake: &Lake,
+    inputs: &[Input],
+    settings: &ImportSettings,
+    now: DateTime<Utc>,
+) -> Result<ImportSummary, IngestError> {
+    let (located, problems) = input::locate(inputs, &read::is_wanted)?;
+    let mut summary = ImportSummary {
+        problems,
+        ..ImportSummary::default()
+    };
+    let mut parts = Vec::new();
+    for located in &located {
+        if let Some(part) = read::read(located, settings, now, &mut summary.problems) {
+            summary.issues.extend_from_slice(part.issues());
+            match object_count(&part) {
+                0 if part.issues().is_empty() => {
+                    summary
+                        .problems
+                        .push(Problem::note(located.name(), "holds no Kubernetes object"));
+                }
+                objects => {
+                    summary.files += 1;
+                    summary.objects += objects as u64;
+                }
+            }
+            parts.push(part);
+        }
+    }
+    let moments = moments(&parts, settings.coverage);
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match merge_into(lake, settings, &moments, &mut summary) {
+            Err(
+                LakeError::Refused {
+                    cause: Conflict::Partition { .. } | Conflict::Removed { .. },
+                    ..
+                }
+                | LakeError::Stale { .. },
+            ) if tries < TRIES => {}
+            Err(error) => return Err(error.into()),
+            Ok(()) => return Ok(summary),
+        }
+    }
+}
+
+fn object_count(part: &Part) -> usize {
+    match &part.content {
+        Content::Snapshot(manifest) => manifest.objects.len(),
+        Content::Watch(watch) => watch.events.len(),
+    }
+}
+
+/// What was seen at one time, and what would have been.
+#[derive(Debug, Default)]
+pub(crate) struct Moment {
+    held: Vec<(sighting::Held, By)>,
+    declared: Vec<Declared>,
+    covered: Covered,
+}
+
+#[derive(Debug)]
+struct Declared {
+    subject: Subject,
+    spec: String,
+    origin: String,
+    facts: Facts,
+    by: By,
+    at: Option<i64>,
+}
+
+/// The snapshots by their times; parts of the same time are one. What watches tell beside their end has no snapshot.
+pub(crate) fn moments(parts: &[Part], coverage: Coverage) -> BTreeMap<Option<i64>, Moment> {
+    let mut moments: BTreeMap<Option<i64>, Moment> = BTreeMap::new();
+    for part in parts {
+        match &part.content {
+            Content::Snapshot(manifest) => {
+                let Some(at) = part.at else { continue };
+                let moment = moments.entry(Some(at)).or_default();
+                for object in &manifest.objects {
+                    moment.see(object, at, By::Snapshot);
+                }
+                moment.cover(&manifest.objects, &manifest.lists, &part.left_out, coverage);
+            }
+            Content::Watch(watch) => {
+                let recorded = watch::recorded(&watch.events, part.at);
+                for sighted in &recorded.sightings {
+                    let moment = moments
+                        .entry(part.at.filter(|end| *end == sighted.at))
+                        .or_default();
+                    moment.see(sighted.object, sighted.at, By::Watch);
+                }
+                for (object, gone) in &recorded.gone {
+                    moments.entry(None).or_default().end(object, *gone);
+                }
+                if part.at.is_some() {
+                    // Its end is a snapshot: whoever is not there then is gone.
+                    let last: Vec<Object> = recorded
+                        .last
+                        .iter()
+                        .map(|object| (*object).clone())
+                        .collect();
+                    let whole = 0..last.len();
+                    moments.entry(part.at).or_default().cover(
+                        &last,
+                        &[whole],
+                        &part.left_out,
+                        coverage,
+                    );
+                }
+            }
+        }
+    }
+    moments
+}
+
+impl Moment {
+    fn see(&mut self, object: &Object, at: i64, by: By) {
+        self.held.extend(
+            sighting::held(object, at)
+                .into_iter()
+                .map(|held| (held, by)),
+        );
+        self.declare(object, Some(at), by, None);
+    }
+
+    fn end(&mut self, object: &Object, gone: Option<i64>) {
+        self.held.extend(
+            watch::ended(object, gone)
+                .into_iter()
+                .map(|held| (held, By::Watch)),
+        );
+        self.declare(object, None, By::Watch, gone);
+    }
+
+    fn declare(&mut self, object: &Object, at: Option<i64>, by: By, gone: Option<i64>) {
+        let Some((spec, facts)) = sighting::declared(object) else {
+            return;
+        };
+        self.declared.push(Declared {
+            subject: sighting::subject(object),
+            spec,
+            origin: object.origin.to_string(),
+            at: at.or(facts.starts.first().copied()),
+            facts: Facts { gone, ..facts },
+            by,
+        });
+    }
+
+    fn cover(
+        &mut self,
+        objects: &[Object],
+        lists: &[Range<usize>],
+        left_out: &LeftOut,
+        coverage: Coverage,
+    ) {
+        let subjects: Vec<Subject> = objects.iter().map(sighting::subject).collect();
+        let mut in_list = vec![coverage == Coverage::Complete; subjects.len()];
+        let whole = 0..subjects.len();
+        let lists = if coverage == Coverage::Complete {
+            std::slice::from_ref(&whole)
+        } else {
+            lists
+        };
+        for list in lists {
+            in_list.get_mut(list.clone()).unwrap_or_default().fill(true);
+            let listed = subjects.get(list.clone()).unwrap_or_default();
+            let (unsure, sure): (Vec<_>, Vec<_>) = listed
+                .iter()
+                .partition(|subject| left_out.may_hold(&subject.kind));
+            self.covered.add(sure.into_iter(), true, coverage);
+            self.covered
+                .add(unsure.into_iter(), true, Coverage::Partial);
+        }
+        let alone = subjects
+            .iter()
+            .zip(&in_list)
+            .filter(|(_, in_list)| !**in_list)
+            .map(|(subject, _)| subject);
+        self.covered.add(alone, false, coverage);
+    }
+}
+
+/// Adds what was seen at one moment to what is known.
+pub(crate) fn learn(known: &mut Known, at: Option<i64>, moment: &Moment) {
+    let (mut holders, mut subjects) = (BTreeSet::<&Holder>::new(), BTreeSet::<&Subject>::new());
+    for (held, by) in &moment.held {
+        let covering = known.ledger.covering(&held.holder.subject);
+        let history = known.holders.entry(held.holder.clone()).or_default();
+        history.learn(&held.facts);
+        if let Some(seen) = held.at {
+            history.see(seen, held.shape.clone(), *by, &covering);
+        }
+        holders.insert(&held.holder);
+    }
+    for declared in &moment.declared {
+        let covering = known.ledger.covering(&declared.subject);
+        let history = known.objects.entry(declared.subject.clone()).or_default();
+        history.learn(&declared.facts);
+        if let Some(seen) = declared.at {
+            history.see(seen, declared.spec.clone(), declared.by, &covering);
+        }
+        let version = (declared.subject.clone(), declared.spec.clone());
+        known
+            .origins
+            .entry(version)
+            .or_insert_with(|| declared.origin.clone());
+        subjects.insert(&declared.subject);
+    }
+    let Some(at) = at else { return };
+    for (holder, history) in &mut known.holders {
+        if !holders.contains(holder) && moment.covered.covers(&holder.subject) {
+            history.miss(at, &known.ledger.covering(&holder.subject));
+        }
+    }
+    for (subject, history) in &mut known.objects {
+        if !subjects.contains(subject) && moment.covered.covers(subject) {
+            history.miss(at, &known.ledger.covering(subject));
+        }
+    }
+    known.ledger.add(at, moment.covered.clone());
+}
+
+fn merge_into(
+    lake: &Lake,
+    settings: &ImportSettings,
+    moments: &BTreeMap<Option<i64>, Moment>,
+    summary: &mut ImportSummary,
+) -> Result<(), LakeError> {
+    let base = lake.snapshot()?;
+    let is_of_cluster = |cluster: &str| cluster == settings.cluster;
+    let (mut old_endpoints, other_endpoints): (Vec<EndpointRow>, Vec<EndpointRow>) =
+        flowaudit_lake::read::rows::<EndpointRow>(lake, &base)?
+            .into_iter()
+            .partition(|row| is_of_cluster(&row.cluster) && rows::is_ours(row));
+    let (mut old_objects, other_objects): (Vec<ObjectRow>, Vec<ObjectRow>) =
+        flowaudit_lake::read::rows::<ObjectRow>(lake, &base)?
+            .into_iter()
+            .partition(|row| is_of_cluster(&row.cluster));
+    let mut known = Known::from_rows(&old_endpoints, &old_objects);
+    for (at, moment) in moments {
+        learn(&mut known, *at, moment);
+    }
+    let Rows {
+        endpoints,
+        objects,
+        contradictions,
+    } = known.to_rows(&settings.cluster);
+    old_endpoints.sort();
+    old_objects.sort();
+    summary.snapshots = known
+        .ledger
+        .snapshots()
+        .map(|(at, _)| at)
+        .filter(|at| moments.contains_key(&Some(*at)))
+        .collect();
+    summary.endpoints = endpoints.len() as u64;
+    summary.versions = objects.iter().filter(|row| !rows::is_ledger(row)).count() as u64;
+    summary.contradictions = contradictions;
+    if old_endpoints == endpoints && old_objects == objects {
+        return Ok(());
+    }
+    let declared = |rows: &[ObjectRow]| {
+        rows.iter()
+            .filter(|row| !rows::is_ledger(row))
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    let reopened = change::changed(
+        (&old_endpoints, &endpoints),
+        (&declared(&old_objects), &declared(&objects)),
+    );
+    let mut batch = lake.batch_on("inventory", base);
+    if old_endpoints != endpoints {
+        batch.replace(Table::Endpoints, Partition::None);
+        batch.write_rows(Partition::None, &[other_endpoints, endpoints].concat())?;
+    }
+    if old_objects != objects {
+        batch.replace(Table::Objects, Partition::None);
+        batch.write_rows(Partition::None, &[other_objects, objects].concat())?;
+    }
+    // What is read here rests on both tables as they were.
+    batch.expect_unchanged(Table::Endpoints, Partition::None);
+    batch.expect_unchanged(Table::Objects, Partition::None);
+    for (from, to) in &reopened {
+        batch.reopen(*from, *to);
+    }
+    summary.commit = Some(batch.publish()?.number);
+    summary.reopened = reopened;
+    Ok(())
+}

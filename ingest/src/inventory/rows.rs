@@ -1,0 +1,534 @@
+//! Histories ⇄ rows of `endpoints` and `objects`. Pure.
+//!
+//! An address has one holder at a time. So the start of its next holder ends what a holder *possibly* held, and what a
+//! holder surely held bounds the possible beginning of the next. Two cores of one address that overlap contradict each
+//! other: by up to the skew of clocks the disputed stretch is taken from both cores; beyond that both stay and are
+//! reported (history 5.5). Pods on the host's network, nodes and load balancers share addresses by design.
+//!
+//! The `evidence` column holds what a row rests on, with all that is needed to merge it with later sightings.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use flowaudit_lake::table::endpoints::EndpointRow;
+use flowaudit_lake::table::objects::ObjectRow;
+use flowaudit_rules::cluster::{Owner, Owners, Pod, workload_of};
+use flowaudit_rules::kubernetes::{self, Body};
+use serde::{Deserialize, Serialize};
+
+use super::history::{By, Facts, History, Interval, Run};
+use super::ledger::{Covered, Ledger, Subject};
+use super::sighting::{self, Holder, HolderKind, Shape, us};
+
+/// Clocks may differ by this much (history 5.5, rule 1).
+const SKEW_US: i64 = 3_000_000;
+
+/// The kind under which the ledger is kept in `objects`.
+const LEDGER_GROUP: &str = "flowaudit";
+const LEDGER_KIND: &str = "Snapshot";
+
+/// All that is known of one cluster.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// Snapshots taken.
+    pub ledger: Ledger,
+    /// Holders of addresses.
+    pub holders: BTreeMap<Holder, History<Shape>>,
+    /// Declared objects: canonical JSON of each version.
+    pub objects: BTreeMap<Subject, History<String>>,
+    /// Where each version was first read.
+    pub origins: BTreeMap<(Subject, String), String>,
+}
+
+/// Two holders that surely held one address at the same time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contradiction {
+    /// The address.
+    pub addr: String,
+    /// Names of the two, `namespace/name`.
+    pub holders: [String; 2],
+    /// Begin of the overlap, microseconds since the epoch.
+    pub from_us: i64,
+    /// End of the overlap, microseconds since the epoch.
+    pub to_us: i64,
+}
+
+/// What a row rests on.
+#[derive(Debug, Serialize, Deserialize)]
+struct Evidence {
+    by: BTreeSet<By>,
+    first_seen: DateTime<Utc>,
+    last_seen: DateTime<Utc>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    started: BTreeSet<DateTime<Utc>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    not_before: Option<DateTime<Utc>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gone: Option<DateTime<Utc>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lingers: Option<DateTime<Utc>>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    open_end: bool,
+    /// Kind and name of the controller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    owner: Option<(String, String)>,
+}
+
+impl Known {
+    /// What the rows of one cluster say.
+    #[must_use]
+    pub fn from_rows(endpoints: &[EndpointRow], objects: &[ObjectRow]) -> Known {
+        let mut known = Known::default();
+        for row in objects.iter().filter(|row| is_ledger(row)) {
+            if let Ok(covered) = serde_json::from_str::<Covered>(&row.spec) {
+                known.ledger.add(row.valid_from_us, covered);
+            }
+        }
+        for row in endpoints {
+            known.restore_holder(row);
+        }
+        for row in objects.iter().filter(|row| !is_ledger(row)) {
+            known.restore_object(row);
+        }
+        known
+    }
+
+    fn restore_holder(&mut self, row: &EndpointRow) -> Option<()> {
+        let evidence: Evidence = serde_json::from_str(&row.evidence).ok()?;
+        let holder = holder_of(row)?;
+        let covering = self.ledger.covering(&holder.subject);
+        let shape = Shape {
+            labels: row.labels.clone(),
+            host_network: row.host_network,
+            node: row.node.clone(),
+            container_ports: row.container_ports.clone(),
+            service_account: row.service_account.clone(),
+            owner: evidence.owner,
+        };
+        let history = self.holders.entry(holder).or_default();
+        history.learn(&Facts {
+            starts: evidence.started.into_iter().map(us).collect(),
+            not_before: evidence.not_before.map(us),
+            gone: evidence.gone.map(us),
+            lingers: evidence.lingers.map(us),
+            open_end: evidence.open_end,
+        });
+        let (first, last) = (us(evidence.first_seen), us(evidence.last_seen));
+        history.restore(
+            Run {
+                content: shape,
+                first,
+                last,
+                by: evidence.by,
+            },
+            &covering,
+        );
+        Some(())
+    }
+
+    fn restore_object(&mut self, row: &ObjectRow) -> Option<()> {
+        // What an object says of its own age is in its text.
+        let (_, mut facts) = kubernetes::read("", &row.spec)
+            .objects
+            .first()
+            .and_then(sighting::declared)?;
+        let subject = subject_of(row);
+        let covering = self.ledger.covering(&subject);
+        let last = row.valid_to_us.unwrap_or(row.valid_from_us);
+        let by_its_word = facts.starts.contains(&row.valid_from_us) && row.valid_from_us < last;
+        let first = match by_its_word {
+            true => covering
+                .iter()
+                .copied()
+                .find(|at| (row.valid_from_us..=last).contains(at))
+                .unwrap_or(last),
+            false => row.valid_from_us,
+        };
+        self.origins
+            .insert((subject.clone(), row.spec.clone()), row.origin.clone());
+        let history = self.objects.entry(subject).or_default();
+        let is_latest = history
+            .runs()
+            .last()
+            .is_none_or(|latest| latest.last < last);
+        if is_latest {
+            // An earlier version's end is the beginning of the next.
+            facts.gone = row.to_slack_ms.map(|slack| last + slack * 1000);
+            history.forget_end();
+        }
+        history.learn(&facts);
+        history.restore(
+            Run {
+                content: row.spec.clone(),
+                first,
+                last,
+                by: BTreeSet::from([By::Snapshot]),
+            },
+            &covering,
+        );
+        Some(())
+    }
+
+    /// The rows of the cluster, and the contradictions in what is known of it.
+    #[must_use]
+    pub fn to_rows(&mut self, cluster: &str) -> Rows {
+        let mut rows = Rows {
+            objects: self.object_rows(cluster),
+            ..Rows::default()
+        };
+        rows.objects.extend(self.ledger_rows(cluster));
+        let owners = self.owners();
+        let mut by_addr: BTreeMap<&str, Vec<Draft<'_>>> = BTreeMap::new();
+        for (holder, history) in &self.holders {
+            let covering = self.ledger.covering(&holder.subject);
+            let drafts = by_addr.entry(&holder.addr).or_default();
+            drafts.extend(
+                history
+                    .intervals(&covering)
+                    .into_iter()
+                    .map(|interval| Draft::new(holder, history, interval)),
+            );
+        }
+        for (addr, mut drafts) in by_addr {
+            rows.contradictions.extend(settle(addr, &mut drafts));
+            rows.endpoints
+                .extend(drafts.iter().map(|draft| draft.row(cluster, &owners)));
+        }
+        rows.endpoints.sort();
+        rows.objects.sort();
+        rows
+    }
+
+    fn object_rows(&mut self, cluster: &str) -> Vec<ObjectRow> {
+        let mut rows = Vec::new();
+        let mut spans: BTreeMap<[&str; 4], Vec<(Span, &Subject, &String)>> = BTreeMap::new();
+        for (subject, history) in &self.objects {
+            let covering = self.ledger.covering(subject);
+            let namespace = subject.namespace.as_deref().unwrap_or_default();
+            let name = [
+                subject.group.as_str(),
+                subject.kind.as_str(),
+                namespace,
+                subject.name.as_str(),
+            ];
+            let versions = history.intervals(&covering).into_iter();
+            let versions =
+                versions.map(|interval| (Span::of(&interval), subject, &interval.run.content));
+            spans.entry(name).or_default().extend(versions);
+        }
+        for (_, mut versions) in spans {
+            // A name belongs to one object at a time.
+            versions.sort_by_key(|(span, subject, _)| (span.start, span.end, *subject));
+            for index in 1..versions.len() {
+                let (before, after) = versions.split_at_mut(index);
+                let (Some(earlier), Some(later)) = (before.last_mut(), after.first_mut()) else {
+                    continue;
+                };
+                if earlier.1 != later.1 {
+                    earlier.0.followed_by(&mut later.0);
+                }
+            }
+            for (span, subject, spec) in versions {
+                let origin = self
+                    .origins
+                    .get(&(subject.clone(), spec.clone()))
+                    .cloned()
+                    .unwrap_or_default();
+                rows.push(ObjectRow {
+                    group: subject.group.clone(),
+                    kind: subject.kind.clone(),
+                    namespace: subject.namespace.clone(),
+                    name: subject.name.clone(),
+                    uid: some(&subject.uid),
+                    valid_from_us: span.start,
+                    valid_to_us: Some(span.end),
+                    from_slack_ms: span.slack_before_ms(),
+                    to_slack_ms: span.slack_after_ms(),
+                    spec: spec.clone(),
+                    origin,
+                    cluster: cluster.to_owned(),
+                });
+            }
+        }
+        rows
+    }
+
+    fn ledger_rows(&self, cluster: &str) -> impl Iterator<Item = ObjectRow> {
+        self.ledger.snapshots().map(move |(at, covered)| ObjectRow {
+            group: LEDGER_GROUP.to_owned(),
+            kind: LEDGER_KIND.to_owned(),
+            namespace: None,
+            name: text_of(at),
+            uid: None,
+            valid_from_us: at,
+            valid_to_us: Some(at),
+            from_slack_ms: Some(0),
+            to_slack_ms: Some(0),
+            spec: serde_json::to_string(covered).unwrap_or_default(),
+            origin: String::new(),
+            cluster: cluster.to_owned(),
+        })
+    }
+
+    /// Every controller ever known: those that are gone still say whose their pods were.
+    fn owners(&self) -> Owners {
+        let mut owners = Owners::default();
+        for (subject, history) in &self.objects {
+            for run in history.runs() {
+                // Cheaper than reading every policy to find that it is none.
+                if matches!(
+                    subject.kind.as_str(),
+                    "NetworkPolicy" | "Namespace" | "Node" | "Service"
+                ) {
+                    continue;
+                }
+                for object in &kubernetes::read("", &run.content).objects {
+                    if let Body::Controller(owner) = &object.body {
+                        let namespace = object.namespace.as_deref().unwrap_or_default();
+                        owners.insert(namespace, &object.kind, &object.name, owner.clone());
+                    }
+                }
+            }
+        }
+        owners
+    }
+}
+
+/// The rows of one cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rows {
+    /// In order.
+    pub endpoints: Vec<EndpointRow>,
+    /// In order, with the ledger.
+    pub objects: Vec<ObjectRow>,
+    /// What cannot all be true.
+    pub contradictions: Vec<Contradiction>,
+}
+
+/// Core and outer part of an interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Span {
+    start: i64,
+    end: i64,
+    low: Option<i64>,
+    high: Option<i64>,
+}
+
+impl Span {
+    fn of<C>(interval: &Interval<'_, C>) -> Span {
+        Span {
+            start: interval.start,
+            end: interval.end,
+            low: interval.start_low,
+            high: interval.end_high,
+        }
+    }
+
+    /// The next one takes over: its beginning ends what this one possibly held, and what this one surely held was not yet
+    /// the next one's. Where the cores overlap nothing is changed.
+    fn followed_by(&mut self, next: &mut Span) {
+        if self.end < next.start {
+            self.high = Some(self.high.map_or(next.start, |high| high.min(next.start)));
+            next.low = Some(next.low.map_or(self.end, |low| low.max(self.end)));
+        }
+    }
+
+    fn slack_before_ms(&self) -> Option<i64> {
+        self.low.map(|low| ms(self.start.saturating_sub(low)))
+    }
+
+    fn slack_after_ms(&self) -> Option<i64> {
+        self.high.map(|high| ms(high.saturating_sub(self.end)))
+    }
+}
+
+/// Rounded up: what is possible must not become smaller.
+fn ms(us: i64) -> i64 {
+    us / 1000 + i64::from(us % 1000 > 0)
+}
+
+/// One row of `endpoints` in the making.
+struct Draft<'k> {
+    holder: &'k Holder,
+    run: &'k Run<Shape>,
+    facts: Facts,
+    span: Span,
+}
+
+impl<'k> Draft<'k> {
+    fn new(holder: &'k Holder, history: &History<Shape>, interval: Interval<'k, Shape>) -> Self {
+        Draft {
+            holder,
+            run: interval.run,
+            facts: history.facts(),
+            span: Span::of(&interval),
+        }
+    }
+
+    /// Whether no one else can hold the address at the same time.
+    fn is_exclusive(&self) -> bool {
+        self.holder.kind == HolderKind::Pod && !self.run.content.host_network
+    }
+
+    fn title(&self) -> String {
+        match &self.holder.subject.namespace {
+            Some(namespace) => format!("{namespace}/{}", self.holder.subject.name),
+            None => self.holder.subject.name.clone(),
+        }
+    }
+
+    fn row(&self, cluster: &str, owners: &Owners) -> EndpointRow {
+        let (
+            Holder {
+                kind,
+                subject,
+                addr,
+            },
+            shape,
+        ) = (self.holder, &self.run.content);
+        let workload = (*kind == HolderKind::Pod).then(|| {
+            let labels = shape
+                .labels
+                .as_deref()
+                .and_then(|labels| serde_json::from_str(labels).ok());
+            let pod = Pod {
+                namespace: subject.namespace.clone().unwrap_or_default(),
+                name: subject.name.clone(),
+                labels: labels.unwrap_or_default(),
+                owner: shape.owner.clone().map(|(kind, name)| Owner { kind, name }),
+                ..Pod::default()
+            };
+            workload_of(&pod, owners)
+        });
+        EndpointRow {
+            addr: addr.clone(),
+            vpc_id: None,
+            valid_from_us: self.span.start,
+            valid_to_us: Some(self.span.end),
+            from_slack_ms: self.span.slack_before_ms(),
+            to_slack_ms: self.span.slack_after_ms(),
+            kind: kind.as_str().to_owned(),
+            cluster: cluster.to_owned(),
+            namespace: subject.namespace.clone(),
+            name: subject.name.clone(),
+            uid: some(&subject.uid),
+            workload_kind: workload.as_ref().map(|workload| workload.kind.clone()),
+            workload: workload.map(|workload| workload.name),
+            labels: shape.labels.clone(),
+            host_network: shape.host_network,
+            node: shape.node.clone(),
+            container_ports: shape.container_ports.clone(),
+            service_account: shape.service_account.clone(),
+            evidence: self.evidence(),
+        }
+    }
+
+    fn evidence(&self) -> String {
+        let facts = &self.facts;
+        let evidence = Evidence {
+            by: self.run.by.clone(),
+            first_seen: time(self.run.first),
+            last_seen: time(self.run.last),
+            started: facts.starts.iter().copied().map(time).collect(),
+            not_before: facts.not_before.map(time),
+            gone: facts.gone.map(time),
+            lingers: facts.lingers.map(time),
+            open_end: facts.open_end,
+            owner: self.run.content.owner.clone(),
+        };
+        serde_json::to_string(&evidence).unwrap_or_default()
+    }
+}
+
+/// Lets the holders of one address follow each other; what cannot all be true is returned.
+fn settle(addr: &str, drafts: &mut [Draft<'_>]) -> Vec<Contradiction> {
+    drafts.sort_by(|a, b| {
+        (a.span.start, a.span.end, a.holder).cmp(&(b.span.start, b.span.end, b.holder))
+    });
+    let mut contradictions = Vec::new();
+    for index in 0..drafts.len() {
+        let (before, after) = drafts.split_at_mut(index + 1);
+        let Some(earlier) = before.last_mut().filter(|draft| draft.is_exclusive()) else {
+            continue;
+        };
+        for later in after.iter_mut().filter(|draft| draft.is_exclusive()) {
+            if later.holder.subject == earlier.holder.subject {
+                continue;
+            }
+            let (from_us, to_us) = (later.span.start, earlier.span.end.min(later.span.end));
+            if from_us > to_us {
+                earlier.span.followed_by(&mut later.span);
+                break;
+            }
+            let nested = earlier.span.start >= from_us || later.span.end <= to_us;
+            if to_us - from_us <= SKEW_US && !nested {
+                earlier.span.end = from_us - 1;
+                later.span.start = to_us + 1;
+                // Both possibly held the disputed stretch.
+                earlier.span.high = earlier.span.high.map(|high| high.max(to_us));
+                later.span.low = later.span.low.map(|low| low.min(from_us));
+                earlier.span.followed_by(&mut later.span);
+            } else {
+                contradictions.push(Contradiction {
+                    addr: addr.to_owned(),
+                    holders: [earlier.title(), later.title()],
+                    from_us,
+                    to_us,
+                });
+            }
+        }
+    }
+    contradictions
+}
+
+pub(super) fn is_ledger(row: &ObjectRow) -> bool {
+    row.group == LEDGER_GROUP && row.kind == LEDGER_KIND
+}
+
+/// Whether a row of `endpoints` is inventory's own.
+#[must_use]
+pub fn is_ours(row: &EndpointRow) -> bool {
+    HolderKind::from_text(&row.kind).is_some()
+        && serde_json::from_str::<Evidence>(&row.evidence).is_ok()
+}
+
+fn holder_of(row: &EndpointRow) -> Option<Holder> {
+    let kind = HolderKind::from_text(&row.kind)?;
+    let subject = Subject {
+        group: String::new(),
+        kind: kind.object_kind().to_owned(),
+        namespace: row.namespace.clone(),
+        name: row.name.clone(),
+        uid: row.uid.clone().unwrap_or_default(),
+    };
+    Some(Holder {
+        kind,
+        subject,
+        addr: row.addr.clone(),
+    })
+}
+
+fn subject_of(row: &ObjectRow) -> Subject {
+    Subject {
+        group: row.group.clone(),
+        kind: row.kind.clone(),
+        namespace: row.namespace.clone(),
+        name: row.name.clone(),
+        uid: row.uid.clone().unwrap_or_default(),
+    }
+}
+
+fn some(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn time(us: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(us).unwrap_or_default()
+}
+
+fn text_of(us: i64) -> String {
+    time(us).to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,254 @@
+//! A recorded watch → sightings. Pure.
+//!
+//! The order of events is sure, their times are not written down. Two things bound them:
+//!
+//! - An event comes after every time written in it or in an event before it (`low`).
+//! - An object that is added while the watch runs carries its creation to the second, which is that event's time; every
+//!   event before it came earlier (`high`). The objects added at the beginning were there already and say nothing.
+//!
+//! So between the earliest moment at which an event has surely happened and the latest at which the next event of the same
+//! object surely has not, the state between the two held: two sightings. Who ends last in the stream is seen at its
+//! end: the time given by the user, else the latest time written in it, for the end of a file is not now.
+
+use std::collections::BTreeMap;
+
+use flowaudit_rules::kubernetes::{Change, Object, WatchEvent};
+
+use super::history::Facts;
+use super::ledger::Subject;
+use super::sighting::{self, Held, latest_time, us};
+
+/// Creation times are cut to the second.
+const SECOND_US: i64 = 1_000_000;
+
+/// One object seen with one state.
+#[derive(Debug, Clone)]
+pub struct Sighted<'w> {
+    /// The object in that state.
+    pub object: &'w Object,
+    /// When it was surely so.
+    pub at: i64,
+}
+
+/// What a watch says.
+#[derive(Debug, Default)]
+pub struct Recorded<'w> {
+    /// States and times.
+    pub sightings: Vec<Sighted<'w>>,
+    /// Objects that went away, each with its last state and when it was gone at the latest, if that is known.
+    pub gone: Vec<(&'w Object, Option<i64>)>,
+    /// What was there at the end.
+    pub last: Vec<&'w Object>,
+}
+
+/// Reads a watch that was still running at `end`, where the user knows.
+#[must_use]
+pub fn recorded(events: &[WatchEvent], end: Option<i64>) -> Recorded<'_> {
+    let low = lows(events);
+    let high = highs(events, end);
+    let last_low = low.last().copied().flatten();
+    let mut by_object: BTreeMap<Subject, Vec<usize>> = BTreeMap::new();
+    for (index, event) in events.iter().enumerate() {
+        by_object
+            .entry(sighting::subject(&event.object))
+            .or_default()
+            .push(index);
+    }
+    let mut recorded = Recorded::default();
+    for events_of_one in by_object.values() {
+        for (place, &index) in events_of_one.iter().enumerate() {
+            let Some(event) = events.get(index) else {
+                continue;
+            };
+            let happened = high.get(index).copied().flatten();
+            let next = events_of_one.get(place + 1).copied();
+            let mut see = |at: Option<i64>| {
+                recorded.sightings.extend(at.map(|at| Sighted {
+                    object: &event.object,
+                    at,
+                }));
+            };
+            match (event.change, next) {
+                (Change::Deleted, _) => recorded.gone.push((&event.object, happened)),
+                (_, Some(next)) => {
+                    let until = low.get(next).copied().flatten();
+                    match (happened, until) {
+                        (Some(happened), Some(until)) if happened <= until => {
+                            see(Some(happened));
+                            see(Some(until));
+                        }
+                        // What was there when the watch began was so until something changed.
+                        (_, until) if place == 0 => see(until),
+                        _ => {}
+                    }
+                }
+                (_, None) => {
+                    see(happened);
+                    see(end.or(last_low));
+                    recorded.last.push(&event.object);
+                }
+            }
+        }
+    }
+    recorded
+}
+
+/// What an object that went away says: its last state, and that it was gone by then.
+#[must_use]
+pub fn ended(object: &Object, gone: Option<i64>) -> Vec<Held> {
+    // It was there before, but when is not known: only the times written in it are sure.
+    const UNKNOWN: i64 = i64::MAX;
+    sighting::held(object, UNKNOWN)
+        .into_iter()
+        .map(|held| {
+            let finished = held.at.filter(|at| *at != UNKNOWN);
+            let at = finished.or(held.facts.starts.first().copied());
+            Held {
+                at,
+                facts: Facts {
+                    gone,
+                    lingers: None,
+                    ..held.facts
+                },
+                ..held
+            }
+        })
+        .collect()
+}
+
+/// Each event came after this.
+fn lows(events: &[WatchEvent]) -> Vec<Option<i64>> {
+    let mut low = None;
+    events
+        .iter()
+        .map(|event| {
+            low = low.max(latest_time(&event.object));
+            low
+        })
+        .collect()
+}
+
+/// Each event came before this, where that is known.
+fn highs(events: &[WatchEvent], end: Option<i64>) -> Vec<Option<i64>> {
+    let beginning = events
+        .iter()
+        .take_while(|event| event.change == Change::Added)
+        .count();
+    let mut high = end;
+    let mut highs: Vec<_> = events
+        .iter()
+        .enumerate()
+        .rev()
+        .map(|(index, event)| {
+            let created = event
+                .object
+                .created
+                .filter(|_| index >= beginning && event.change == Change::Added);
+            let happened = created.map(|created| us(created) + SECOND_US);
+            high = high.into_iter().chain(happened).min();
+            high
+        })
+        .collect();
+    highs.reverse();
+    highs
+}
+
+#[cfg(test)]
+mod tests {
+    use flowaudit_rules::kubernetes;
+
+    use super::*;
+
+    fn at(seconds: i64) -> i64 {
+        us("2026-11-24T08:00:00Z".parse().unwrap()) + seconds * SECOND_US
+    }
+
+    fn time(seconds: i64) -> String {
+        chrono::DateTime::from_timestamp_micros(at(seconds))
+            .unwrap()
+            .to_rfc3339()
+    }
+
+    fn event(change: &str, name: &str, created: i64, label: &str, status: &str) -> String {
+        format!(
+            r#"{{"type":"{change}","object":{{"apiVersion":"v1","kind":"Pod","metadata":{{"namespace":"shop","name":"{name}","uid":"{name}","creationTimestamp":"{}","labels":{{"v":"{label}"}}}},"status":{{"podIP":"10.0.0.1",{status}}}}}}}"#,
+            time(created)
+        )
+    }
+
+    const RUNNING: &str = r#""phase":"Running""#;
+
+    fn check(lines: &[String], end: Option<i64>, expected: &[(&str, &str, i64)]) {
+        let watch = kubernetes::read_watch("watch.json", &lines.join("\n"));
+        assert_eq!(watch.issues, []);
+        let recorded = recorded(&watch.events, end.map(at));
+        let mut seen: Vec<_> = recorded
+            .sightings
+            .iter()
+            .map(|sighted| {
+                (
+                    sighted.object.name.as_str(),
+                    sighted.object.labels["v"].as_str(),
+                    (sighted.at - at(0)) / SECOND_US,
+                )
+            })
+            .collect();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn order_and_creations_bound_the_times() {
+        let lines = [
+            event("ADDED", "old", 0, "1", RUNNING),
+            event("ADDED", "first", 10, "1", RUNNING),
+            event("MODIFIED", "first", 10, "2", RUNNING),
+            event("ADDED", "second", 100, "1", RUNNING),
+            event("MODIFIED", "old", 0, "2", RUNNING),
+        ];
+        check(
+            &lines,
+            Some(500),
+            &[
+                ("first", "1", 10),
+                ("first", "2", 101),
+                ("first", "2", 500),
+                ("old", "1", 100),
+                ("old", "2", 500),
+                ("second", "1", 101),
+                ("second", "1", 500),
+            ],
+        );
+        // Without a time for the end, the latest time written in the stream is all that is sure.
+        check(
+            &lines[..3],
+            None,
+            &[("first", "1", 10), ("first", "2", 10), ("old", "1", 10)],
+        );
+    }
+
+    #[test]
+    fn a_pod_that_went_away_held_its_address_until_it_finished() {
+        let finished = format!(
+            r#""phase":"Succeeded","containerStatuses":[{{"state":{{"terminated":{{"startedAt":"{}","finishedAt":"{}"}}}}}}]"#,
+            time(12),
+            time(50)
+        );
+        let lines = [
+            event("ADDED", "a", 10, "1", RUNNING),
+            event("DELETED", "a", 10, "1", &finished),
+            event("ADDED", "b", 60, "1", RUNNING),
+        ];
+        let watch = kubernetes::read_watch("watch.json", &lines.join("\n"));
+        let recorded = recorded(&watch.events, None);
+        let (object, gone) = recorded.gone[0];
+        assert_eq!(gone, Some(at(61)));
+        let held = ended(object, gone);
+        assert_eq!(
+            (held[0].at, held[0].facts.gone),
+            (Some(at(50)), Some(at(61)))
+        );
+        assert_eq!(held[0].facts.starts, [at(12)].into());
+    }
+}
