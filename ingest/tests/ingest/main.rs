@@ -6,3 +6,5 @@ mod common;
 mod crash;
 #[cfg(test)]
 mod files;
+#[cfg(test)]
+mod inventory;
