@@ -355,7 +355,7 @@ impl Group<'_, '_> {
             };
         }
         // Without a handshake to go by, packets of the same ports go on what was there before.
-        match earlier.last() {
+        match earlier.next_back() {
             Some(first) => Span {
                 first: self.context.spans.span(first.key.span).first.min(own.first),
                 last: own.last,

@@ -43,7 +43,7 @@ const COLUMNS: &[&str] = &[
 const REJECT: &str = "REJECT";
 
 /// The seed is fixed: the bucket of an address pair is the same on every machine and in every run.
-const HASHER: foldhash::fast::FixedState = foldhash::fast::FixedState::with_seed(0x6175_6469_74);
+const HASHER: foldhash::fast::FixedState = foldhash::fast::FixedState::with_seed(0x0061_7564_6974);
 
 /// A part of the address pairs: those whose symmetric hash ends in `prefix`, `bits` bits long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

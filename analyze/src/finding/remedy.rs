@@ -274,8 +274,9 @@ mod tests {
         }
     }
 
-    fn rules_pod(name: &str, labels: &[(&str, &str)]) -> Pod {
+    fn rules_pod(name: &str, address: &str, labels: &[(&str, &str)]) -> Pod {
         Pod {
+            addresses: vec![address.parse().unwrap()],
             namespace: "shop".into(),
             name: name.into(),
             labels: labels
@@ -322,11 +323,12 @@ mod tests {
         let (policies, _) = PolicySet::from_objects(&manifest.objects);
         let server = rules_pod(
             "web-1",
+            "10.0.0.1",
             &[("app", "yes"), ("note", "1.0"), ("pod-template-hash", "2")],
         );
         let (cart, other) = (
-            rules_pod("cart-1", &[("app", "cart")]),
-            rules_pod("other-1", &[]),
+            rules_pod("cart-1", "10.0.0.2", &[("app", "cart")]),
+            rules_pod("other-1", "10.0.0.3", &[]),
         );
         let cluster = Cluster::new(
             vec![],
