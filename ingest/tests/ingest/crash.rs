@@ -1,5 +1,6 @@
 //! The real process, killed at random moments: nothing is lost and nothing doubled.
 
+use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -88,4 +89,58 @@ fn killed_at_any_moment_nothing_is_lost_and_nothing_doubled() {
     assert_eq!(summary.problems, []);
     check_once(&place.flows(), 0..RECORDS);
     assert_eq!(place.rejects(), []);
+}
+
+const STDIN_CHILD: &str = "FLOWAUDIT_INGEST_STDIN_DIR";
+
+/// What the child process of the next test does.
+#[test]
+fn stdin_child() {
+    let Some(dir) = std::env::var_os(STDIN_CHILD) else {
+        return;
+    };
+    let lake = Lake::create_or_open(std::path::PathBuf::from(dir).join("lake")).unwrap();
+    let summary = files(&lake, &[Input::Stdin], &settings(), &mut |_| {}, now()).unwrap();
+    assert_eq!(summary.counts.records, 3000);
+}
+
+#[test]
+fn standard_input_can_be_fed_again() {
+    let place = Place::new();
+    for _ in 0..2 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "crash::stdin_child", "--test-threads=1"])
+            .env(STDIN_CHILD, place.dir.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        // In small writes, as a pipe from elsewhere comes.
+        for part in gzip(lines(0..3000)).chunks(777) {
+            input.write_all(part).unwrap();
+        }
+        drop(input);
+        assert!(child.wait().unwrap().success());
+    }
+    check_once(&place.flows(), 0..3000);
+}
+
+#[test]
+fn two_writers_at_once_double_nothing() {
+    let place = Place::new();
+    let paths = [
+        place.file("a.log", lines(0..6000)),
+        place.file("b.log", lines(3000..9000)),
+    ];
+    std::thread::scope(|scope| {
+        for path in &paths {
+            scope.spawn(|| {
+                let lake = Lake::open(place.path("lake")).unwrap();
+                let input = Input::from(path.as_path());
+                files(&lake, &[input], &settings(), &mut |_| {}, now()).unwrap();
+            });
+        }
+    });
+    check_once(&place.flows(), 0..9000);
 }

@@ -218,11 +218,14 @@ fn what_is_absent_later_has_ended_unless_the_later_file_is_partial() {
     let hour = Some(3_600_000);
     let c = pod("web", "c", "10.0.0.3", "09:30:00", "");
     assert_eq!(
-        ends(list(&[b.clone()]), Coverage::Detect),
+        ends(list(std::slice::from_ref(&b)), Coverage::Detect),
         None,
         "a list of another namespace"
     );
-    assert_eq!(ends(list(&[b.clone()]), Coverage::Complete), hour);
+    assert_eq!(
+        ends(list(std::slice::from_ref(&b)), Coverage::Complete),
+        hour
+    );
     let all = list(&[b.clone(), pod("x", "d", "10.0.0.4", "09:30:00", "")]);
     assert_eq!(ends(all.clone(), Coverage::Detect), hour);
     assert_eq!(ends(all, Coverage::Partial), None);

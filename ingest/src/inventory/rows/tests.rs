@@ -61,7 +61,7 @@ impl Life {
         }
         Some(serde_json::json!({
             "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": self.name, "namespace": if self.name.len() % 2 == 0 { "shop" } else { "web" },
+            "metadata": {"name": self.name, "namespace": if self.name.len().is_multiple_of(2) { "shop" } else { "web" },
                 "uid": self.name, "creationTimestamp": text(self.scheduled), "labels": {"v": label}},
             "spec": {"hostNetwork": self.host_network},
             "status": status,
@@ -302,8 +302,11 @@ fn life(name: &str, start: i64, finish: i64, gone: i64) -> Life {
     }
 }
 
+/// Name, begin and end of the core in seconds, slack before and after in seconds.
+type Expected = (&'static str, i64, i64, Option<i64>, Option<i64>);
+
 #[track_caller]
-fn check(rows: &Rows, expected: &[(&str, i64, i64, Option<i64>, Option<i64>)]) {
+fn check(rows: &Rows, expected: &[Expected]) {
     let row = |row: &EndpointRow| {
         let second = |us: i64| (us - epoch()) / S;
         let seconds = |ms: Option<i64>| ms.map(|ms| ms / 1000);
