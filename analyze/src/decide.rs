@@ -333,14 +333,19 @@ impl Group<'_, '_> {
             return own;
         }
         let opens = |part: &Tuple| part.flags(forward).map(|flags| flags & SYN != 0);
-        if part.key.protocol == TCP && opens(part) == Some(true) {
-            return own;
-        }
         let same_ends = |other: &&Tuple| (other.key.a, other.key.b) == (part.key.a, part.key.b);
-        let mut earlier = self.tuples[..n].iter().rev().filter(same_ends);
-        if part.key.protocol == TCP && opens(part) == Some(false) {
-            return match earlier.find(|other| opens(other) == Some(true)) {
-                Some(opening) => self.context.spans.span(opening.key.span),
+        let known = self.tuples.iter().filter(same_ends);
+        let mut earlier = self.tuples[..n].iter().filter(same_ends);
+        if part.key.protocol == TCP && opens(part).is_some() {
+            // The latest opening so far; of two views of the same one, the one that dates it more closely.
+            let opening = known
+                .filter(|other| other.first_us <= part.first_us && opens(other) == Some(true))
+                .map(|other| (other.first_us, self.context.spans.span(other.key.span)))
+                .max_by_key(|(first_us, span)| {
+                    (*first_us, std::cmp::Reverse(span.last - span.first))
+                });
+            return match opening {
+                Some((_, span)) => span,
                 // Before the hour, or lost: any epoch since both ends were there.
                 None => {
                     let since = self.context.timeline.span(Stretch {
@@ -355,7 +360,7 @@ impl Group<'_, '_> {
             };
         }
         // Without a handshake to go by, packets of the same ports go on what was there before.
-        match earlier.next_back() {
+        match earlier.next() {
             Some(first) => Span {
                 first: self.context.spans.span(first.key.span).first.min(own.first),
                 last: own.last,

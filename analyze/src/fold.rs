@@ -221,6 +221,9 @@ impl TupleTable {
     /// Folds one block of rows; `keys` and `records` are parallel and at most [`BLOCK`] long.
     pub fn fold(&mut self, keys: &[TupleKey], records: &[Observation]) {
         debug_assert!(keys.len() == records.len() && keys.len() <= BLOCK);
+        if keys.is_empty() {
+            return;
+        }
         self.reserve(keys.len());
         let mask = self.entries.len() - 1;
         let mut hashes = [0u64; BLOCK];
