@@ -184,7 +184,20 @@ impl<R: Read> Pieces<R> {
             }
             // The two bytes are a line end that may still come.
             if unread > self.max + 2 {
-                return Some(self.overlong());
+                let at = self.at;
+                if self.pass_over() {
+                    let end = match self.failure {
+                        Some(_) if self.begin == self.end => PieceEnd::Cut,
+                        _ => PieceEnd::Overlong(self.at - at),
+                    };
+                    return Some(Piece {
+                        bytes: &self.head,
+                        at,
+                        next: self.at,
+                        end,
+                    });
+                }
+                continue;
             }
             self.fill();
         }
@@ -196,7 +209,7 @@ impl<R: Read> Pieces<R> {
         let mut body = begin..self.begin + found.body.end;
         self.consume(found.length);
         let mut end = end;
-        if body.len() > self.max {
+        if body.len() > self.max && end != PieceEnd::Cut {
             body.end = begin + KEPT_BYTES_MAX.min(body.len());
             end = PieceEnd::Overlong(self.at - at);
         }
@@ -208,38 +221,31 @@ impl<R: Read> Pieces<R> {
         }
     }
 
-    /// Keeps the head of the record that begins here and reads on to its end.
-    fn overlong(&mut self) -> Piece<'_> {
-        let at = self.at;
+    /// Keeps the head of the record that begins here and reads on to its end. Whether there was anything but blanks.
+    fn pass_over(&mut self) -> bool {
         self.head.clear();
         self.scan.overlong = true;
+        let mut blank = true;
         loop {
             let unread = self.buffer.get(self.begin..self.end).unwrap_or_default();
             let found = self.scan.scan(unread, self.max);
-            let body = unread
-                .get(..found.as_ref().map_or(unread.len(), |found| found.body.end))
-                .unwrap_or_default();
+            let end = found.as_ref().map_or(unread.len(), |found| found.body.end);
+            let body = unread.get(..end).unwrap_or_default();
             let room = KEPT_BYTES_MAX - self.head.len();
             self.head
                 .extend_from_slice(body.get(..room.min(body.len())).unwrap_or_default());
-            if let Some(found) = found {
-                self.consume(found.length);
-                break;
+            blank = blank && body.trim_ascii().is_empty();
+            let length = found.as_ref().map_or(unread.len(), |found| found.length);
+            self.consume(length);
+            if found.is_some() {
+                return !blank;
             }
-            let unread = self.end - self.begin;
-            self.consume(unread);
-            self.scan.forget(unread);
+            self.scan.forget(length);
             if self.over {
                 self.scan.restart();
-                break;
+                return !blank;
             }
             self.fill();
-        }
-        Piece {
-            bytes: &self.head,
-            at,
-            next: self.at,
-            end: PieceEnd::Overlong(self.at - at),
         }
     }
 
