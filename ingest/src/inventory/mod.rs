@@ -329,7 +329,7 @@ fn merge_into(
     let (mut old_endpoints, other_endpoints): (Vec<EndpointRow>, Vec<EndpointRow>) =
         flowaudit_lake::read::rows::<EndpointRow>(lake, &base)?
             .into_iter()
-            .partition(|row| is_of_cluster(&row.cluster) && rows::is_ours(row));
+            .partition(|row| is_of_cluster(&row.cluster));
     let (mut old_objects, other_objects): (Vec<ObjectRow>, Vec<ObjectRow>) =
         flowaudit_lake::read::rows::<ObjectRow>(lake, &base)?
             .into_iter()

@@ -38,6 +38,8 @@ pub struct Known {
     pub objects: BTreeMap<Subject, History<String>>,
     /// Where each version was first read.
     pub origins: BTreeMap<(Subject, String), String>,
+    /// Rows that others wrote, security groups for instance; they stay as they are.
+    pub others: (Vec<EndpointRow>, Vec<ObjectRow>),
 }
 
 /// Two holders that surely held one address at the same time.
@@ -79,16 +81,22 @@ impl Known {
     #[must_use]
     pub fn from_rows(endpoints: &[EndpointRow], objects: &[ObjectRow]) -> Known {
         let mut known = Known::default();
-        for row in objects.iter().filter(|row| is_ledger(row)) {
-            if let Ok(covered) = serde_json::from_str::<Covered>(&row.spec) {
-                known.ledger.add(row.valid_from_us, covered);
+        let (ledger, objects): (Vec<_>, Vec<_>) = objects.iter().partition(|row| is_ledger(row));
+        for row in ledger {
+            match serde_json::from_str::<Covered>(&row.spec) {
+                Ok(covered) => known.ledger.add(row.valid_from_us, covered),
+                Err(_) => known.others.1.push(row.clone()),
             }
         }
         for row in endpoints {
-            known.restore_holder(row);
+            if known.restore_holder(row).is_none() {
+                known.others.0.push(row.clone());
+            }
         }
-        for row in objects.iter().filter(|row| !is_ledger(row)) {
-            known.restore_object(row);
+        for row in objects {
+            if known.restore_object(row).is_none() {
+                known.others.1.push(row.clone());
+            }
         }
         known
     }
@@ -194,6 +202,8 @@ impl Known {
             rows.endpoints
                 .extend(drafts.iter().map(|draft| draft.row(cluster, &owners)));
         }
+        rows.endpoints.extend_from_slice(&self.others.0);
+        rows.objects.extend_from_slice(&self.others.1);
         rows.endpoints.sort();
         rows.objects.sort();
         rows
@@ -483,13 +493,6 @@ fn settle(addr: &str, drafts: &mut [Draft<'_>]) -> Vec<Contradiction> {
 
 pub(super) fn is_ledger(row: &ObjectRow) -> bool {
     row.group == LEDGER_GROUP && row.kind == LEDGER_KIND
-}
-
-/// Whether a row of `endpoints` is inventory's own.
-#[must_use]
-pub fn is_ours(row: &EndpointRow) -> bool {
-    HolderKind::from_text(&row.kind).is_some()
-        && serde_json::from_str::<Evidence>(&row.evidence).is_ok()
 }
 
 fn holder_of(row: &EndpointRow) -> Option<Holder> {

@@ -503,3 +503,41 @@ fn clusters_do_not_touch_each_other() {
             .all(|row| row.valid_to_us == Some(at("09:00:00").timestamp_micros()))
     );
 }
+
+#[test]
+fn rows_that_others_wrote_stay() {
+    use flowaudit_lake::{Partition, Table};
+    let place = Place::new();
+    place.import("all.yaml", world(), "09:00:00");
+    let eni = EndpointRow {
+        kind: "eni".to_owned(),
+        name: "eni-1".to_owned(),
+        evidence: "describe".to_owned(),
+        ..place.endpoints()[0].clone()
+    };
+    let group = ObjectRow {
+        kind: "SecurityGroup".to_owned(),
+        group: "ecs".to_owned(),
+        spec: r#"{"SecurityGroupId":"sg-1"}"#.to_owned(),
+        ..place.objects("Namespace")[0].clone()
+    };
+    let mut batch = place.lake.batch("other").unwrap();
+    batch
+        .write(
+            Table::Endpoints,
+            Partition::None,
+            &EndpointRow::to_batch(std::slice::from_ref(&eni)),
+        )
+        .unwrap();
+    batch
+        .write(
+            Table::Objects,
+            Partition::None,
+            &ObjectRow::to_batch(std::slice::from_ref(&group)),
+        )
+        .unwrap();
+    batch.publish().unwrap();
+    place.import("all.yaml", world(), "10:00:00");
+    assert!(place.endpoints().contains(&eni));
+    assert_eq!(place.objects("SecurityGroup"), [group]);
+}
