@@ -1,0 +1,114 @@
+//! What a user of the cluster would have about it: snapshots of everything, and a watch of the pods.
+
+use serde_json::Value;
+
+use crate::kubernetes::{self, to_line};
+use crate::time::SECOND_MS;
+use crate::world::World;
+
+/// When snapshots are taken, in milliseconds since the epoch, all on full seconds.
+///
+/// No object tells when a policy was deleted. A snapshot on either side of each change shows it to the second.
+pub(crate) fn snapshot_times_ms(world: &World<'_>) -> Vec<i64> {
+    let scenario = world.scenario;
+    let (start_ms, end_ms) = (scenario.start_ms(), scenario.end_ms());
+    let whole = |at_ms: i64| at_ms.div_euclid(SECOND_MS) * SECOND_MS;
+    let every_ms = whole(scenario.cluster.snapshot_every.ms).max(SECOND_MS);
+    let mut times: Vec<i64> = Vec::new();
+    let mut at_ms = start_ms;
+    while at_ms < end_ms {
+        times.push(at_ms);
+        at_ms += every_ms;
+    }
+    times.push(end_ms);
+    for change_ms in scenario.policy_changes_ms() {
+        let around = [whole(change_ms - 1), whole(change_ms + SECOND_MS - 1)];
+        times.extend(
+            around
+                .into_iter()
+                .filter(|at_ms| (start_ms..=end_ms).contains(at_ms)),
+        );
+    }
+    times.sort_unstable();
+    times.dedup();
+    times
+}
+
+/// Everything there is at `at_ms`, as `kubectl get … -A -o json` prints it, but an object per line.
+pub(crate) fn snapshot(world: &World<'_>, at_ms: i64) -> String {
+    let mut text = String::from("{\"apiVersion\":\"v1\",\"items\":[\n");
+    let others = kubernetes::others(world, at_ms);
+    let pods = pods_by_name(world)
+        .into_iter()
+        .filter_map(|pod| kubernetes::pod(world, pod, at_ms));
+    for (number, object) in others.into_iter().chain(pods).enumerate() {
+        if number > 0 {
+            text.push_str(",\n");
+        }
+        text.push_str(&to_line(object));
+    }
+    text.push_str("\n],\"kind\":\"List\",\"metadata\":{\"resourceVersion\":\"\"}}\n");
+    text
+}
+
+/// The whole run as `kubectl get pods -A --watch --output-watch-events -o json` prints it: an event per line.
+pub(crate) fn watch_pods(world: &World<'_>) -> String {
+    let (start_ms, end_ms) = (world.scenario.start_ms(), world.scenario.end_ms());
+    let mut text = String::new();
+    let mut changes: Vec<(i64, usize)> = Vec::new();
+    for index in pods_by_name(world) {
+        let life = &world.pods[index].life;
+        if let Some(object) = kubernetes::pod(world, index, start_ms) {
+            event(&mut text, "ADDED", object);
+        }
+        let gone_ms = life.end.map(|end| end.gone_ms);
+        changes.extend(
+            kubernetes::changes_ms(life)
+                .into_iter()
+                .chain(gone_ms)
+                .map(|at_ms| (at_ms, index)),
+        );
+    }
+    changes.retain(|(at_ms, _)| (start_ms + 1..=end_ms).contains(at_ms));
+    changes.sort_unstable();
+    changes.dedup();
+    for (at_ms, index) in changes {
+        let life = &world.pods[index].life;
+        let kind = if life.created_ms == at_ms {
+            "ADDED"
+        } else {
+            "MODIFIED"
+        };
+        match kubernetes::pod(world, index, at_ms) {
+            Some(object) => event(&mut text, kind, object),
+            None => {
+                if let Some(object) = kubernetes::last_state(world, index) {
+                    event(&mut text, "DELETED", object);
+                }
+            }
+        }
+    }
+    text
+}
+
+/// `type` comes first, as kubectl writes it.
+fn event(text: &mut String, kind: &str, object: Value) {
+    text.push_str("{\"type\":\"");
+    text.push_str(kind);
+    text.push_str("\",\"object\":");
+    text.push_str(&to_line(object));
+    text.push_str("}\n");
+}
+
+fn pods_by_name(world: &World<'_>) -> Vec<usize> {
+    let mut pods: Vec<usize> = (0..world.pods.len()).collect();
+    pods.sort_by_key(|index| {
+        let pod = &world.pods[*index];
+        (
+            world.workload_spec(pod).namespace(),
+            pod.name.as_str(),
+            *index,
+        )
+    });
+    pods
+}
