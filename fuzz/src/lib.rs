@@ -1,0 +1,42 @@
+//! What the fuzz targets share. Each target is one file in `src/bin`; `fuzz/run` builds and runs them.
+//!
+//! The promise that every target checks: no input makes the reader panic, and what it accepts prints and reads back to
+//! itself. Seeds are in `fuzz/seeds/<target>/`.
+
+use std::borrow::Cow;
+
+use flowaudit_ingest::decode::{Field, RawRecord};
+use flowaudit_rules::kubernetes::{self, Object};
+
+/// The values that a record has, by field.
+pub fn values(record: &RawRecord<'_>) -> Vec<(Field, String)> {
+    Field::ALL
+        .into_iter()
+        .filter_map(|field| record.get(field).map(|value| (field, value.to_owned())))
+        .collect()
+}
+
+/// A record of these values.
+pub fn record(values: &[(Field, String)]) -> RawRecord<'_> {
+    let mut record = RawRecord::default();
+    for (field, value) in values {
+        record
+            .set(*field, Cow::Borrowed(value))
+            .expect("every field is set once");
+    }
+    record
+}
+
+/// An object that was read prints as one line that reads back to it.
+#[track_caller]
+pub fn check_prints_and_reads_back(object: &Object) {
+    let printed = object.to_json();
+    let again = kubernetes::read(&object.origin.file, &printed);
+    assert!(again.issues.is_empty(), "{:?}\n{printed}", again.issues);
+    let [read] = again.objects.as_slice() else {
+        panic!("{} objects from {printed}", again.objects.len());
+    };
+    let mut read = read.clone();
+    read.origin = object.origin.clone();
+    assert_eq!(&read, object, "{printed}");
+}
