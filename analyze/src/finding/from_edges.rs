@@ -53,8 +53,8 @@ impl FindingsOfDay {
         let port = Some(edge.server_port);
         let between = |detection| About {
             detection,
-            client: Some(client.clone()),
-            server: Some(server.clone()),
+            client: Some(client.collapsed()),
+            server: Some(server.collapsed()),
             port,
             protocol: Some(edge.protocol),
         };
@@ -160,7 +160,10 @@ impl FindingsOfDay {
                 &mut evidence.peers,
                 format!("→ {} {service}", Subject::server(edge).display()),
             ),
-            _ => {}
+            _ => {
+                let externals = [Subject::client(edge), Subject::server(edge)].into_iter().filter(|end| end.kind == "external");
+                externals.for_each(|end| keep(&mut evidence.peers, end.display()));
+            }
         }
         let ends = [
             (

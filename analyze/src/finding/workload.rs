@@ -50,6 +50,12 @@ impl Subject {
         )
     }
 
+    /// The subject of a finding: all external addresses together are one, or a scan would make a thousand findings.
+    pub fn collapsed(&self) -> Subject {
+        let name = if self.kind == "external" { String::new() } else { self.name.clone() };
+        Subject { name, ..self.clone() }
+    }
+
     /// A namespace as a whole.
     pub fn namespace(name: &str) -> Subject {
         Subject {
@@ -83,6 +89,7 @@ impl Subject {
             ("pod", "") => format!("{}/{}", self.namespace, self.name),
             ("pod", workload) => format!("{}/{workload}", self.namespace),
             ("namespace", _) => format!("namespace {}", self.namespace),
+            ("external", _) if self.name.is_empty() => "external addresses".into(),
             ("external" | "unidentified" | "ambiguous", _) => self.name.clone(),
             (kind, _) if self.namespace.is_empty() => format!("{kind} {}", self.name),
             (kind, _) => format!("{kind} {}/{}", self.namespace, self.name),
@@ -99,7 +106,6 @@ fn subject(
     let name = match (kind, name, workload) {
         ("pod", _, Some(_)) => String::new(),
         (_, Some(name), _) => name.clone(),
-        // External addresses of one network are one subject, or a scan would make a thousand findings.
         ("external", None, _) => network_of(addr),
         _ => addr.to_owned(),
     };
