@@ -2,6 +2,7 @@
 
 use super::field::{Field, Notes};
 use super::metadata::{self, Metadata};
+use super::names::{is_dns_label, is_dns_subdomain};
 use super::object::{Body, Manifest, Object, Origin};
 use super::text::{Lines, Unreadable, documents};
 use super::tree::{Value, shorten};
@@ -162,7 +163,18 @@ impl Reader<'_> {
             );
             return;
         };
-        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let (group, version) = match api_version.split_once('/') {
+            Some((group, version)) if is_dns_subdomain(group) => (group, version),
+            Some(_) => ("", ""),
+            None => ("", api_version),
+        };
+        if !is_dns_label(version) || !is_dns_label(&kind.to_ascii_lowercase()) {
+            let shown = shorten(api_version);
+            let message = format!("`{shown}` with kind `{}` names no API", shorten(kind));
+            let help = "write them as `kubectl api-resources` lists them";
+            notes.error(&root.get("apiVersion"), message, Some(help.to_owned()));
+            return;
+        }
         let known = Known::of(group, version, kind);
         let mut common = metadata::read(&fields, &mut notes);
         check_scope(known, &fields, &mut common, &mut notes);
@@ -182,9 +194,9 @@ impl Reader<'_> {
             owner: _,
         } = common;
         self.manifest.objects.push(Object {
-            group: shorten(group).into_owned(),
-            version: shorten(version).into_owned(),
-            kind: shorten(kind).into_owned(),
+            group: group.to_owned(),
+            version: version.to_owned(),
+            kind: kind.to_owned(),
             namespace,
             name,
             uid,
@@ -331,7 +343,6 @@ fn body(
             Body::NetworkPolicy(network_policy::read::network_policy(common, root, notes))
         }
         Known::UnjudgedPolicy => {
-            let (group, kind) = (shorten(group), shorten(kind));
             notes.warn(
                 &root.get("kind"),
                 format!(

@@ -237,6 +237,25 @@ fn a_json_text_that_was_cut_keeps_what_came_before() {
 }
 
 #[test]
+fn an_api_is_kept_as_it_was_written_or_refused() {
+    let group = format!("{0}.{0}", "g".repeat(60));
+    let manifest = check(
+        &format!("apiVersion: {group}/v1alpha1\nkind: Widget\nmetadata: {{name: a}}\n"),
+        &["Widget a"],
+        &[],
+    );
+    let printed = manifest.objects[0].to_json();
+    assert_eq!(read("f.yaml", &printed).objects, manifest.objects);
+    for (version, kind) in [("/v1", "Pod"), ("a/b/c", "Pod"), ("v1", "Po d")] {
+        let text = format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: a}}\n");
+        let issue = format!(
+            "f.yaml:1: error: {kind} a: apiVersion: `{version}` with kind `{kind}` names no API"
+        );
+        check(&text, &[], &[&issue]);
+    }
+}
+
+#[test]
 fn names_the_api_server_refuses() {
     let text = "apiVersion: v1\nkind: Pod\nmetadata:\n  namespace: Shop\n  name: Web\n";
     check(
