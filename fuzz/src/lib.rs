@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use flowaudit_ingest::decode::{Field, RawRecord};
-use flowaudit_rules::kubernetes::{self, Object};
+use flowaudit_rules::kubernetes::{self, Object, Severity};
 
 /// The values that a record has, by field.
 pub fn values(record: &RawRecord<'_>) -> Vec<(Field, String)> {
@@ -32,7 +32,15 @@ pub fn record(values: &[(Field, String)]) -> RawRecord<'_> {
 pub fn check_prints_and_reads_back(object: &Object) {
     let printed = object.to_json();
     let again = kubernetes::read(&object.origin.file, &printed);
-    assert!(again.issues.is_empty(), "{:?}\n{printed}", again.issues);
+    // A kind that is not evaluated yet is warned of each time it is read.
+    assert!(
+        again
+            .issues
+            .iter()
+            .all(|issue| issue.severity == Severity::Warning),
+        "{:?}\n{printed}",
+        again.issues
+    );
     let [read] = again.objects.as_slice() else {
         panic!("{} objects from {printed}", again.objects.len());
     };
