@@ -1,0 +1,53 @@
+# flowaudit: what a developer types. `make help` lists it.
+#
+# Needs rustup, a C and C++ compiler and Python 3.11; everything else is fetched by name and kept under
+# CARGO_TARGET_DIR, outside the working tree.
+
+CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)
+export CARGO_TARGET_DIR ?= $(CACHE)/flowaudit/target
+
+PYTHON ?= python3
+VENV := $(CARGO_TARGET_DIR)/python
+# What `readers` and `bench` compare with. The version is part of a file's name, so that a new one installs anew.
+DUCKDB := duckdb==2.0.0
+INSTALLED := $(VENV)/installed-$(DUCKDB)
+FUZZ_SECONDS ?= 60
+
+.PHONY: help demo test check lint unit readers bench fuzz fuzz-smoke
+
+help: ## list these targets
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+
+demo: ## the main job on the sample logs: findings, coverage, what to try next
+	@cargo run --quiet --locked -p flowaudit -- demo
+
+test: lint unit readers fuzz-smoke ## everything CI runs
+	@echo "make test: all passed"
+
+check: lint unit ## format, lints and tests: what to run before a commit
+
+lint: ## format and lints
+	cargo fmt --all --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked -p flowaudit-fuzz --bins -- -D warnings
+
+unit: ## tests of all crates
+	cargo test --locked
+
+readers: $(INSTALLED) ## DuckDB reads a lake by plain globs
+	FLOWAUDIT_PYTHON=$(VENV)/bin/python cargo test --locked --test duckdb_reads_lake
+
+$(INSTALLED):
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check '$(DUCKDB)'
+	rm -f $(VENV)/installed-*
+	touch '$@'
+
+fuzz: ## every fuzz target for FUZZ_SECONDS (60) each
+	fuzz/run $(FUZZ_SECONDS)
+
+fuzz-smoke: ## every fuzz target for a moment
+	fuzz/run 5
+
+bench: $(INSTALLED) ## the benches; takes a release build
+	FLOWAUDIT_PYTHON=$(VENV)/bin/python cargo bench --locked
