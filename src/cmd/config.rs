@@ -1,0 +1,73 @@
+//! `config`: are the settings usable, and what are they?
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value};
+
+use crate::exit::Exit;
+use crate::failure::{Failure, tell};
+use crate::output;
+use crate::settings::{self, Everywhere, Settings, Typed};
+
+/// Checks and shows the settings.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  flowaudit config check --config flowaudit.yaml
+  FLOWAUDIT_ENGINE=felix flowaudit config show")]
+pub(crate) enum Config {
+    /// Says whether the settings can be used; reads and writes nothing else
+    Check(All),
+    /// Prints every setting with its value
+    Show(All),
+}
+
+/// Every setting there is.
+#[derive(Debug, Args)]
+pub(crate) struct All {
+    #[command(flatten)]
+    cluster: settings::Cluster,
+    #[command(flatten)]
+    ingest: settings::Ingest,
+    #[command(flatten)]
+    analyze: settings::Analyze,
+    #[command(flatten)]
+    fail: settings::Fail,
+}
+
+impl All {
+    fn check(&self, everywhere: &Everywhere) -> Result<Settings, Failure> {
+        Typed::new(everywhere)?
+            .cluster(&self.cluster)
+            .ingest(&self.ingest)
+            .analyze(&self.analyze)
+            .fail(&self.fail)
+            .check()
+    }
+}
+
+impl Config {
+    /// Runs the command.
+    pub(crate) fn run(&self, everywhere: &Everywhere) -> Result<Exit, Failure> {
+        match self {
+            Config::Check(all) => {
+                all.check(everywhere)?;
+                tell("the settings can be used");
+            }
+            Config::Show(all) => {
+                let settings = all.check(everywhere)?;
+                let rows = settings.rows();
+                let values = rows
+                    .iter()
+                    .map(|(key, value)| ((*key).to_owned(), Value::from(value.as_str())));
+                let object: Map<String, Value> = values.collect();
+                output::one(settings.output, &object, || {
+                    let cells = rows
+                        .iter()
+                        .map(|(key, value)| vec![(*key).to_owned(), value.clone()]);
+                    output::table(&["setting", "value"], cells)
+                })?;
+            }
+        }
+        Ok(Exit::Clean)
+    }
+}

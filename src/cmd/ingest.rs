@@ -1,0 +1,149 @@
+//! `ingest`: flow logs → lake.
+
+use chrono::Utc;
+use clap::Args;
+use flowaudit_ingest::{Input, Problem, Progress as At, Severity, Summary, files};
+use flowaudit_lake::Lake;
+use serde::Serialize;
+
+use crate::exit::Exit;
+use crate::failure::{Failure, Word, say};
+use crate::output::{self, count, counted};
+use crate::progress::Progress;
+use crate::settings::{self, Everywhere, Settings, Typed};
+
+/// Brings flow logs into the lake.
+///
+/// Files are JSON lines, CSV with a header, or space-separated; plain, gzip or zstd. What was read before is not read
+/// again, what is there twice is kept once, and what is no flow is kept in `rejects` with its reason.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  flowaudit ingest logs/
+  flowaudit ingest 'logs/**/*.json.gz'
+  zcat old.gz | flowaudit ingest -")]
+pub(crate) struct Ingest {
+    /// Files, directories, patterns, or `-` for standard input
+    #[arg(required = true, value_name = "FILES")]
+    inputs: Vec<String>,
+    #[command(flatten)]
+    ingest: settings::Ingest,
+}
+
+/// What became of the records, for programs.
+#[derive(Serialize)]
+struct Report<'s> {
+    inputs: u64,
+    unchanged: u64,
+    bytes: u64,
+    records: u64,
+    flows: u64,
+    gaps: u64,
+    rejects: u64,
+    duplicates: u64,
+    reject_kinds: &'s std::collections::BTreeMap<&'static str, u64>,
+}
+
+impl Ingest {
+    /// Runs the command.
+    pub(crate) fn run(&self, everywhere: &Everywhere) -> Result<Exit, Failure> {
+        let settings = Typed::new(everywhere)?.ingest(&self.ingest).check()?;
+        let inputs = inputs(&self.inputs);
+        let lake = settings.create_or_open_lake()?;
+        let summary = ingest(&lake, &inputs, &settings)?;
+        let report = Report {
+            inputs: summary.inputs,
+            unchanged: summary.unchanged,
+            bytes: summary.bytes,
+            records: summary.counts.records,
+            flows: summary.counts.flows,
+            gaps: summary.counts.gaps,
+            rejects: summary.counts.rejects,
+            duplicates: summary.counts.duplicates,
+            reject_kinds: &summary.reject_kinds,
+        };
+        output::one(settings.output, &report, || said(&summary))?;
+        Ok(match summary.has_failures() {
+            true => Exit::Failed,
+            false => Exit::Clean,
+        })
+    }
+}
+
+/// Reads the inputs into the lake, with progress, and tells of problems.
+pub(crate) fn ingest(
+    lake: &Lake,
+    inputs: &[Input],
+    settings: &Settings,
+) -> Result<Summary, Failure> {
+    let mut progress = Progress::start();
+    let mut show = |at: &At| {
+        // Inputs differ in size, and what comes is not yet opened: each counts for a thousand.
+        let within = at.bytes_total.map_or(0, |total| {
+            (at.bytes_read * 1000).checked_div(total).unwrap_or(0)
+        });
+        let done = at.number as u64 * 1000 + within.min(1000);
+        progress.at(done, at.inputs as u64 * 1000, || {
+            format!(
+                "{} from {} of {}: {}",
+                counted(at.records, "record", "records"),
+                at.number + 1,
+                at.inputs,
+                at.input
+            )
+        });
+    };
+    let summary = files(lake, inputs, &settings.ingest, &mut show, Utc::now())?;
+    drop(progress);
+    problems(&summary.problems);
+    Ok(summary)
+}
+
+/// The names as they were typed.
+pub(crate) fn inputs(names: &[String]) -> Vec<Input> {
+    names
+        .iter()
+        .map(|name| match name.as_str() {
+            "-" => Input::Stdin,
+            _ => Input::Named(name.clone()),
+        })
+        .collect()
+}
+
+/// Tells of problems with single inputs.
+pub(crate) fn problems(problems: &[Problem]) {
+    for problem in problems {
+        let word = match problem.severity {
+            Severity::Failed => Word::Error,
+            Severity::Note => Word::Note,
+        };
+        say(word, problem);
+        if let Some(help) = problem.help() {
+            say(Word::Help, help);
+        }
+    }
+}
+
+/// What became of the records, for people: the figures add up.
+pub(crate) fn said(summary: &Summary) -> String {
+    let counts = summary.counts;
+    let mut text = format!(
+        "{} from {}",
+        counted(counts.records, "record", "records"),
+        counted(summary.inputs, "input", "inputs"),
+    );
+    if summary.unchanged > 0 {
+        text += &format!(" ({} unchanged)", count(summary.unchanged));
+    }
+    text += &format!(
+        ": {}, {}, {}, {}\n",
+        counted(counts.flows, "flow", "flows"),
+        counted(counts.gaps, "gap", "gaps"),
+        counted(counts.rejects, "reject", "rejects"),
+        counted(counts.duplicates, "duplicate", "duplicates"),
+    );
+    for (kind, number) in &summary.reject_kinds {
+        text += &format!("  {:>10} rejected: {kind}\n", count(*number));
+    }
+    text
+}

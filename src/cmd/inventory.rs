@@ -1,0 +1,277 @@
+//! `inventory`: who held which address when, and what was declared.
+
+use std::net::IpAddr;
+
+use chrono::Utc;
+use clap::{Args, Subcommand, ValueEnum};
+use flowaudit_ingest::Severity as ProblemSeverity;
+use flowaudit_ingest::inventory::{Coverage, ImportSettings, ImportSummary, import, who};
+use flowaudit_lake::Lake;
+use flowaudit_rules::kubernetes::{Issue, Severity};
+use serde::Serialize;
+
+use crate::cmd::ingest::{inputs, problems};
+use crate::exit::Exit;
+use crate::failure::{Failure, Word, say, tell};
+use crate::output::{self, counted};
+use crate::settings::{self, Everywhere, Typed};
+use crate::when::{When, rfc3339};
+
+/// Contradictions told one by one; a wrong `--at` makes thousands.
+const CONTRADICTIONS_TOLD: usize = 10;
+
+/// Who held which address when, and what was declared.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  kubectl get nodes,namespaces,pods,services,replicasets,jobs,networkpolicies -A -o yaml | flowaudit inventory import -
+  flowaudit inventory import snapshots/
+  flowaudit inventory who 10.0.3.7 --at 2026-11-23T08:00:00Z")]
+pub(crate) enum Inventory {
+    /// Brings Kubernetes objects into the lake, from `kubectl get -o yaml|json` or `kubectl get --watch`
+    Import(Import),
+    /// Tells who held an address
+    Who(Who),
+}
+
+/// Brings Kubernetes objects into the lake.
+///
+/// A snapshot says who is there at its time: `--at`, or a time in the file's name such as `20261123T080000Z`, or else
+/// when the file was written. Several over time become intervals, in whatever order they come.
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// Files, directories, patterns, or `-` for standard input
+    #[arg(required = true, value_name = "FILES")]
+    inputs: Vec<String>,
+    /// When the snapshots were made, where they do not say themselves
+    #[arg(long, value_name = "TIME")]
+    at: Option<When>,
+    /// What the snapshots show: who is missing there is gone
+    #[arg(long, value_enum, default_value_t = Shows::Detect)]
+    shows: Shows,
+    #[command(flatten)]
+    cluster: settings::Cluster,
+}
+
+/// What a snapshot shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shows {
+    /// Whatever its lists list
+    Detect,
+    /// Every kind in it, in all namespaces
+    Complete,
+    /// Only the objects in it
+    Partial,
+}
+
+/// Tells who held an address.
+#[derive(Debug, Args)]
+pub(crate) struct Who {
+    /// The address
+    addr: IpAddr,
+    /// When
+    #[arg(long, value_name = "TIME", default_value = "0s")]
+    at: When,
+}
+
+#[derive(Serialize)]
+struct ImportReport {
+    files: u64,
+    objects: u64,
+    snapshots: Vec<String>,
+    endpoints: u64,
+    versions: u64,
+    commit: Option<u64>,
+    left_out: usize,
+    contradictions: usize,
+}
+
+#[derive(Serialize)]
+struct Held {
+    addr: String,
+    certainty: &'static str,
+    kind: String,
+    cluster: String,
+    namespace: Option<String>,
+    name: String,
+    uid: Option<String>,
+    workload_kind: Option<String>,
+    workload: Option<String>,
+    node: Option<String>,
+    valid_from: String,
+    valid_to: Option<String>,
+}
+
+impl Inventory {
+    /// Runs the command.
+    pub(crate) fn run(&self, everywhere: &Everywhere) -> Result<Exit, Failure> {
+        match self {
+            Inventory::Import(command) => command.run(everywhere),
+            Inventory::Who(command) => command.run(everywhere),
+        }
+    }
+}
+
+impl Import {
+    fn run(&self, everywhere: &Everywhere) -> Result<Exit, Failure> {
+        let settings = Typed::new(everywhere)?.cluster(&self.cluster).check()?;
+        let now = Utc::now();
+        let import_settings = ImportSettings {
+            cluster: settings.cluster.clone(),
+            at: self.at.map(|at| at.seen_from(now)),
+            coverage: match self.shows {
+                Shows::Detect => Coverage::Detect,
+                Shows::Complete => Coverage::Complete,
+                Shows::Partial => Coverage::Partial,
+            },
+            ..ImportSettings::default()
+        };
+        let lake = settings.create_or_open_lake()?;
+        let summary = import(&lake, &inputs(&self.inputs), &import_settings, now)?;
+        told(&summary);
+        let left_out = left_out(&summary);
+        let report = ImportReport {
+            files: summary.files,
+            objects: summary.objects,
+            snapshots: summary.snapshots.iter().map(|at| rfc3339(*at)).collect(),
+            endpoints: summary.endpoints,
+            versions: summary.versions,
+            commit: summary.commit,
+            left_out,
+            contradictions: summary.contradictions.len(),
+        };
+        output::one(settings.output, &report, || said(&summary))?;
+        Ok(match left_out {
+            0 => Exit::Clean,
+            _ => Exit::Failed,
+        })
+    }
+}
+
+impl Who {
+    fn run(&self, everywhere: &Everywhere) -> Result<Exit, Failure> {
+        let settings = Typed::new(everywhere)?.check()?;
+        let lake: Lake = settings.open_lake()?;
+        let at = self.at.seen_from(Utc::now());
+        let held = who(&lake, self.addr, at)?.into_iter().map(|held| Held {
+            addr: held.row.addr,
+            certainty: if held.surely { "surely" } else { "possibly" },
+            kind: held.row.kind,
+            cluster: held.row.cluster,
+            namespace: held.row.namespace,
+            name: held.row.name,
+            uid: held.row.uid,
+            workload_kind: held.row.workload_kind,
+            workload: held.row.workload,
+            node: held.row.node,
+            valid_from: rfc3339(held.row.valid_from_us),
+            valid_to: held.row.valid_to_us.map(rfc3339),
+        });
+        let held: Vec<Held> = held.collect();
+        if held.is_empty() {
+            let at = rfc3339(at.timestamp_micros());
+            tell(format!(
+                "nobody is known to have held {} at {at}",
+                self.addr
+            ));
+            if settings.output == output::Format::Table {
+                return Ok(Exit::Clean);
+            }
+        }
+        let headers = ["held", "kind", "name", "workload", "node", "from", "to"];
+        output::list(settings.output, &held, &headers, |row| {
+            let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+            let workload = match (&row.workload_kind, &row.workload) {
+                (Some(kind), Some(name)) => format!("{kind} {name}"),
+                _ => "-".to_owned(),
+            };
+            let name = match &row.namespace {
+                Some(namespace) => format!("{namespace}/{}", row.name),
+                None => row.name.clone(),
+            };
+            vec![
+                row.certainty.to_owned(),
+                row.kind.clone(),
+                name,
+                workload,
+                or_dash(&row.node),
+                row.valid_from.clone(),
+                or_dash(&row.valid_to),
+            ]
+        })?;
+        Ok(Exit::Clean)
+    }
+}
+
+/// Files and objects that are not in the lake.
+fn left_out(summary: &ImportSummary) -> usize {
+    let files = summary
+        .problems
+        .iter()
+        .filter(|problem| problem.severity == ProblemSeverity::Failed);
+    let objects = summary
+        .issues
+        .iter()
+        .filter(|issue| issue.severity == Severity::Error);
+    files.count() + objects.count()
+}
+
+/// Tells of files, objects and contradictions.
+pub(crate) fn told(summary: &ImportSummary) {
+    problems(&summary.problems);
+    issues(&summary.issues);
+    let contradictions = &summary.contradictions;
+    for contradiction in contradictions.iter().take(CONTRADICTIONS_TOLD) {
+        let [one, other] = &contradiction.holders;
+        say(
+            Word::Warning,
+            format!(
+                "`{one}` and `{other}` both held {} from {} to {}",
+                contradiction.addr,
+                rfc3339(contradiction.from_us),
+                rfc3339(contradiction.to_us)
+            ),
+        );
+    }
+    if let Some(more) = contradictions
+        .len()
+        .checked_sub(CONTRADICTIONS_TOLD)
+        .filter(|more| *more > 0)
+    {
+        say(Word::Warning, format!("{more} more of that kind"));
+    }
+    if !contradictions.is_empty() {
+        say(
+            Word::Help,
+            "check that the times and the cluster of the snapshots are right; flows of that time are ambiguous",
+        );
+    }
+}
+
+/// Names each object that was left out or is odd: the first word says which.
+pub(crate) fn issues(issues: &[Issue]) {
+    for issue in issues {
+        tell(issue);
+        if let Some(help) = issue.help() {
+            say(Word::Help, help);
+        }
+    }
+}
+
+/// What an import did, for people.
+pub(crate) fn said(summary: &ImportSummary) -> String {
+    let text = format!(
+        "{} in {}, {}",
+        counted(summary.objects, "object", "objects"),
+        counted(summary.files, "file", "files"),
+        counted(summary.snapshots.len() as u64, "snapshot", "snapshots"),
+    );
+    match summary.commit {
+        Some(_) => format!(
+            "{text}: the lake knows {} of addresses and {} of objects\n",
+            counted(summary.endpoints, "holder", "holders"),
+            counted(summary.versions, "version", "versions"),
+        ),
+        None => format!("{text}: all of it was known already\n"),
+    }
+}
