@@ -2,6 +2,7 @@
 //!
 //! Needs a Python with the package `duckdb`, so it is not part of a plain `cargo test`: `make readers` installs that
 //! and runs this.
+#![cfg(test)]
 
 use std::collections::BTreeSet;
 use std::path::Path;
