@@ -71,10 +71,11 @@ impl Failure {
     }
 }
 
-/// Output that could not be written: to standard output, unless said otherwise.
+/// Output that could not be written; what is read or written elsewhere is said to be so where it happens.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         let help = "see that what reads the output runs on, and that there is space";
+        let error = anyhow::Error::new(error).context("cannot write to standard output");
         Failure::outside(error, Some(help.to_owned()))
     }
 }

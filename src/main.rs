@@ -27,8 +27,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
     version,
     max_term_width = 110,
     after_help = "\
-Exit codes: 0 clean · 1 findings at or above --fail-on · 2 usage or settings, nothing was read or written ·
-            3 something outside failed or an input could not be used whole, nothing was lost, repeat
+Exit codes:
+  0  clean
+  1  findings at or above --fail-on
+  2  usage or settings: nothing was read or written
+  3  something outside failed, or an input could not be used whole: nothing was lost, repeat
 
 Begin with `flowaudit demo`."
 )]

@@ -12,6 +12,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use chrono::TimeDelta;
 use clap::Args;
 use flowaudit_analyze::finding::Severity;
 use flowaudit_ingest::decode::text::Layout;
@@ -33,22 +34,37 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// What every command takes.
 #[derive(Debug, Clone, Default, Args)]
+#[group(skip)]
 #[command(next_help_heading = "Everywhere")]
 pub(crate) struct Everywhere {
     /// Settings file [default: flowaudit.yaml, if it is there]
-    #[arg(long, global = true, value_name = "FILE", env = "FLOWAUDIT_CONFIG")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "FLOWAUDIT_CONFIG",
+        hide_env_values = true
+    )]
     pub config: Option<PathBuf>,
     /// The lake: a directory [default: flowaudit-lake]
-    #[arg(long, global = true, value_name = "DIR", env = "FLOWAUDIT_LAKE")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "FLOWAUDIT_LAKE",
+        hide_env_values = true
+    )]
     pub lake: Option<String>,
-    /// How results are printed [default: table]
+    /// How results are printed: table, json or ndjson [default: table]
     #[arg(
         short,
         long,
         global = true,
         value_name = "FORMAT",
         env = "FLOWAUDIT_OUTPUT",
-        value_enum
+        hide_env_values = true,
+        value_enum,
+        hide_possible_values = true
     )]
     pub output: Option<Format>,
 }
@@ -56,13 +72,19 @@ pub(crate) struct Everywhere {
 /// The cluster: `cluster:` in the file.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+#[group(skip)]
 #[command(next_help_heading = "Cluster")]
 pub(crate) struct Cluster {
     /// Name of the cluster the inventory is from [default: default]
-    #[arg(long = "cluster", value_name = "NAME", env = "FLOWAUDIT_CLUSTER")]
+    #[arg(
+        long = "cluster",
+        value_name = "NAME",
+        env = "FLOWAUDIT_CLUSTER",
+        hide_env_values = true
+    )]
     pub name: Option<String>,
     /// What enforces NetworkPolicy: felix, cilium, none or unknown [default: unknown]
-    #[arg(long = "engine", value_name = "ENGINE", env = "FLOWAUDIT_ENGINE", value_parser = engine)]
+    #[arg(long = "engine", value_name = "ENGINE", env = "FLOWAUDIT_ENGINE", hide_env_values = true, value_parser = engine)]
     #[serde(deserialize_with = "text")]
     pub engine: Option<Engine>,
     /// Ranges of the cluster's addresses: one that nobody is known to hold is unidentified there, not external
@@ -70,6 +92,7 @@ pub(crate) struct Cluster {
         long = "cluster-ranges",
         value_name = "CIDR,…",
         env = "FLOWAUDIT_CLUSTER_RANGES",
+        hide_env_values = true,
         value_delimiter = ','
     )]
     pub ranges: Option<Vec<IpNet>>,
@@ -78,16 +101,23 @@ pub(crate) struct Cluster {
 /// Reading flow logs: `ingest:` in the file.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+#[group(skip)]
 #[command(next_help_heading = "Reading")]
 pub(crate) struct Ingest {
     /// Order of space-separated values where the files do not say: field names separated by blanks or commas
-    #[arg(long = "fields", value_name = "NAMES", env = "FLOWAUDIT_FIELDS")]
+    #[arg(
+        long = "fields",
+        value_name = "NAMES",
+        env = "FLOWAUDIT_FIELDS",
+        hide_env_values = true
+    )]
     pub fields: Option<String>,
     /// A longer record is set aside, as in `1MiB` [default: 1MiB]
     #[arg(
         long = "record-size-max",
         value_name = "SIZE",
-        env = "FLOWAUDIT_RECORD_SIZE_MAX"
+        env = "FLOWAUDIT_RECORD_SIZE_MAX",
+        hide_env_values = true
     )]
     #[serde(deserialize_with = "text")]
     pub record_size_max: Option<Size>,
@@ -96,17 +126,24 @@ pub(crate) struct Ingest {
 /// Analysing: `analyze:` in the file.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+#[group(skip)]
 #[command(next_help_heading = "Analysing")]
 pub(crate) struct Analyze {
     /// How far clocks may be apart [default: 3s]
-    #[arg(long = "skew", value_name = "SPAN", env = "FLOWAUDIT_SKEW")]
+    #[arg(
+        long = "skew",
+        value_name = "SPAN",
+        env = "FLOWAUDIT_SKEW",
+        hide_env_values = true
+    )]
     #[serde(deserialize_with = "text")]
     pub skew: Option<Span>,
     /// How long nodes may take to enforce a change of policy [default: 10s]
     #[arg(
         long = "enforcement-grace",
         value_name = "SPAN",
-        env = "FLOWAUDIT_ENFORCEMENT_GRACE"
+        env = "FLOWAUDIT_ENFORCEMENT_GRACE",
+        hide_env_values = true
     )]
     #[serde(deserialize_with = "text")]
     pub enforcement_grace: Option<Span>,
@@ -114,7 +151,8 @@ pub(crate) struct Analyze {
     #[arg(
         long = "opened-lookback",
         value_name = "SPAN",
-        env = "FLOWAUDIT_OPENED_LOOKBACK"
+        env = "FLOWAUDIT_OPENED_LOOKBACK",
+        hide_env_values = true
     )]
     #[serde(deserialize_with = "text")]
     pub opened_lookback: Option<Span>,
@@ -122,28 +160,41 @@ pub(crate) struct Analyze {
     #[arg(
         long = "tuple-memory",
         value_name = "SIZE",
-        env = "FLOWAUDIT_TUPLE_MEMORY"
+        env = "FLOWAUDIT_TUPLE_MEMORY",
+        hide_env_values = true
     )]
     #[serde(deserialize_with = "text")]
     pub tuple_memory: Option<Size>,
     /// Threads [default: as many as there are cores]
-    #[arg(long = "threads", value_name = "N", env = "FLOWAUDIT_THREADS")]
+    #[arg(
+        long = "threads",
+        value_name = "N",
+        env = "FLOWAUDIT_THREADS",
+        hide_env_values = true
+    )]
     pub threads: Option<usize>,
     /// External addresses per server, port and hour above which they are folded [default: 256]
     #[arg(
         long = "external-addresses-max",
         value_name = "N",
-        env = "FLOWAUDIT_EXTERNAL_ADDRESSES_MAX"
+        env = "FLOWAUDIT_EXTERNAL_ADDRESSES_MAX",
+        hide_env_values = true
     )]
     pub external_addresses_max: Option<usize>,
 }
 
 /// When findings make the exit code 1: `fail-on:` in the file.
 #[derive(Debug, Clone, Default, Args)]
+#[group(skip)]
 pub(crate) struct Fail {
     /// Exit with 1 if there is an open finding of this severity or a graver one: low, medium, high, critical or never
     /// [default: never]
-    #[arg(long, value_name = "SEVERITY", env = "FLOWAUDIT_FAIL_ON")]
+    #[arg(
+        long,
+        value_name = "SEVERITY",
+        env = "FLOWAUDIT_FAIL_ON",
+        hide_env_values = true
+    )]
     pub fail_on: Option<FailOn>,
 }
 
@@ -310,7 +361,7 @@ impl Settings {
     /// Every setting with its key and value, in the order of the file.
     pub(crate) fn rows(&self) -> Vec<(&'static str, String)> {
         let (ingest, analyze) = (&self.ingest, &self.analyze);
-        let seconds = |us: i64| format!("{}s", us / 1_000_000);
+        let seconds = |us: i64| Span(TimeDelta::microseconds(us)).to_string();
         let ranges: Vec<String> = analyze
             .cluster_ranges
             .iter()
@@ -491,6 +542,15 @@ fn parse(file: &str, text: &str) -> Result<File, Failure> {
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let line = error.location().map_or(0, |location| location.line());
         let message = error.to_string().replace('\n', " ");
+        // The place comes first in our messages, and what the reader of this one could set is not there to set.
+        let message = message.split(" at line ").next().unwrap_or_default();
+        let message = match message.strip_prefix("duplicate mapping key: ") {
+            Some(rest) => {
+                let key = rest.split(',').next().unwrap_or_default();
+                format!("the key `{key}` is there twice")
+            }
+            None => message.to_owned(),
+        };
         let help = "`flowaudit config show` lists every key with its value; `flowaudit config check` tries a file";
         Failure::usage(
             Mistake(format!("{file}:{line}: {message}")),

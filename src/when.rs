@@ -1,8 +1,12 @@
 //! Instants and spans as a person types them: `24h`, `2026-11-23T08:00:00Z`.
 
+use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+
+/// Units and their seconds.
+const UNITS: [(char, i64); 4] = [('s', 1), ('m', 60), ('h', 3_600), ('d', 86_400)];
 
 /// A span: a number with its unit, `s`, `m`, `h` or `d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,13 +22,10 @@ impl FromStr for Span {
         let unit = text.chars().next_back().ok_or_else(refused)?;
         let number = text.strip_suffix(unit).unwrap_or_default();
         let number: u32 = number.parse().map_err(|_| refused())?;
-        let seconds = match unit {
-            's' => 1,
-            'm' => 60,
-            'h' => 3_600,
-            'd' => 86_400,
-            _ => return Err(refused()),
-        };
+        let (_, seconds) = UNITS
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .ok_or_else(refused)?;
         // A u32 of days is far inside what a delta holds.
         Ok(Span(TimeDelta::seconds(i64::from(number) * seconds)))
     }
@@ -34,6 +35,18 @@ impl Span {
     /// In microseconds.
     pub(crate) fn us(self) -> i64 {
         self.0.num_microseconds().unwrap_or(i64::MAX)
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.num_seconds();
+        let whole = UNITS
+            .iter()
+            .rev()
+            .find(|(_, unit)| seconds != 0 && seconds % unit == 0);
+        let (name, unit) = whole.copied().unwrap_or(('s', 1));
+        write!(f, "{}{name}", seconds / unit)
     }
 }
 
@@ -69,6 +82,11 @@ impl When {
                 .unwrap_or(DateTime::<Utc>::MIN_UTC),
         }
     }
+}
+
+/// The instant asked for, else `now`.
+pub(crate) fn or_now(when: Option<When>, now: DateTime<Utc>) -> DateTime<Utc> {
+    when.map_or(now, |when| when.seen_from(now))
 }
 
 /// The stretch of time a command looks at.
@@ -126,5 +144,8 @@ mod tests {
             assert!(seen(wrong).is_err(), "{wrong}");
         }
         assert!(seen("4294967295d").is_ok());
+        for text in ["0s", "90s", "6h", "7d"] {
+            assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
+        }
     }
 }

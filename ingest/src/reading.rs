@@ -71,11 +71,13 @@ impl<R: Read> Reading<'_, '_, '_, R> {
             .map_or(0, |checkpoint| checkpoint.from.at);
         let mut continues = self.continues();
         let (mut reached, mut records, mut left) = (self.pieces.position(), 0, None);
+        let mut overlong = Overlong::default();
         let failing = loop {
             let Some(piece) = self.pieces.next_piece() else {
                 break self.failure();
             };
             let (at, next, end, bytes) = (piece.at, piece.next, piece.end, piece.bytes.len());
+            overlong.note(at, end);
             match take(
                 self.run,
                 &self.opened,
@@ -105,6 +107,9 @@ impl<R: Read> Reading<'_, '_, '_, R> {
             reached = self.pieces.position();
         }
         self.finish(&format, reached, left, failing);
+        let max = self.run.settings.record_bytes_max;
+        let problem = overlong.problem(&self.opened.name, max);
+        self.run.summary.problems.extend(problem);
         self.run.summary.bytes += reached - from;
         self.progress();
         Ok(())
@@ -294,6 +299,38 @@ impl<R: Read> Reading<'_, '_, '_, R> {
             bytes_total: self.opened.total,
             records: self.run.writer.records(),
         });
+    }
+}
+
+/// Records of one input that were too long to be kept whole.
+#[derive(Default)]
+struct Overlong {
+    records: u64,
+    /// Where the first begins, and its bytes.
+    first: Option<(u64, u64)>,
+}
+
+impl Overlong {
+    fn note(&mut self, at: u64, end: PieceEnd) {
+        if let PieceEnd::Overlong(bytes) = end {
+            self.records += 1;
+            self.first.get_or_insert((at, bytes));
+        }
+    }
+
+    fn problem(&self, name: &str, max: usize) -> Option<Problem> {
+        let (at, bytes) = self.first?;
+        let records = match self.records {
+            1 => "a record".to_owned(),
+            records => format!("{records} records"),
+        };
+        Some(Problem::failed(
+            name,
+            format!(
+                "holds {records} of more than {max} bytes, the first at byte {at} with {bytes} bytes; the beginning is kept in `rejects`"
+            ),
+            "see whether line breaks are missing; if it is meant to be so long, ingest the file into a new lake with a larger `--record-size-max`",
+        ))
     }
 }
 

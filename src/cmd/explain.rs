@@ -14,7 +14,7 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Mistake};
 use crate::output::{self, Format};
 use crate::settings::{self, Everywhere, Typed};
-use crate::when::{When, rfc3339};
+use crate::when::{self, When, rfc3339};
 
 /// What the declared policies mean for a connection, and why.
 ///
@@ -41,9 +41,9 @@ pub(crate) struct Explain {
     /// TCP, UDP, SCTP, ICMP or the protocol's number
     #[arg(long, default_value = "TCP", value_parser = protocol)]
     protocol: Protocol,
-    /// When
-    #[arg(long, value_name = "TIME", default_value = "0s")]
-    at: When,
+    /// When: RFC 3339, or how long ago [default: now]
+    #[arg(long, value_name = "TIME")]
+    at: Option<When>,
     /// Files and directories of Kubernetes YAML or JSON to answer --probes from
     #[arg(long, value_name = "PATH", num_args = 1.., requires = "probes")]
     inventory: Vec<PathBuf>,
@@ -52,8 +52,6 @@ pub(crate) struct Explain {
     probes: Option<PathBuf>,
     #[command(flatten)]
     cluster: settings::Cluster,
-    #[command(flatten)]
-    analyze: settings::Analyze,
 }
 
 #[derive(Serialize)]
@@ -90,10 +88,7 @@ impl From<&Side> for SideReport {
 impl Explain {
     /// Runs the command.
     pub(crate) fn run(&self, everywhere: &Everywhere) -> Result<Exit, Failure> {
-        let settings = Typed::new(everywhere)?
-            .cluster(&self.cluster)
-            .analyze(&self.analyze)
-            .check()?;
+        let settings = Typed::new(everywhere)?.cluster(&self.cluster).check()?;
         if let Some(probes) = &self.probes {
             if everywhere
                 .output
@@ -127,7 +122,7 @@ impl Explain {
             to,
             port,
             protocol: self.protocol,
-            at_us: self.at.seen_from(Utc::now()).timestamp_micros(),
+            at_us: when::or_now(self.at, Utc::now()).timestamp_micros(),
         };
         let Answer { verdict, text } = explain_at(&lake, &settings.analyze, &question)?;
         let report = Report {

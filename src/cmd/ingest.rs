@@ -63,10 +63,18 @@ impl Ingest {
             reject_kinds: &summary.reject_kinds,
         };
         output::one(settings.output, &report, || said(&summary))?;
-        Ok(match summary.has_failures() {
-            true => Exit::Failed,
-            false => Exit::Clean,
-        })
+        if summary.has_failures() {
+            return Ok(Exit::Failed);
+        }
+        if summary.counts.records == 0 && summary.unchanged == 0 {
+            say(Word::Error, "the inputs hold no record");
+            say(
+                Word::Help,
+                "see that they are the flow logs you mean and not empty; run again when there is something to read",
+            );
+            return Ok(Exit::Failed);
+        }
+        Ok(Exit::Clean)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Word, say, tell};
 use crate::output::{self, counted};
 use crate::settings::{self, Everywhere, Typed};
-use crate::when::{When, rfc3339};
+use crate::when::{self, When, rfc3339};
 
 /// Contradictions told one by one; a wrong `--at` makes thousands.
 const CONTRADICTIONS_TOLD: usize = 10;
@@ -69,9 +69,9 @@ pub(crate) enum Shows {
 pub(crate) struct Who {
     /// The address
     addr: IpAddr,
-    /// When
-    #[arg(long, value_name = "TIME", default_value = "0s")]
-    at: When,
+    /// When: RFC 3339, or how long ago [default: now]
+    #[arg(long, value_name = "TIME")]
+    at: Option<When>,
 }
 
 #[derive(Serialize)]
@@ -141,10 +141,18 @@ impl Import {
             contradictions: summary.contradictions.len(),
         };
         output::one(settings.output, &report, || said(&summary))?;
-        Ok(match left_out {
-            0 => Exit::Clean,
-            _ => Exit::Failed,
-        })
+        if left_out > 0 {
+            return Ok(Exit::Failed);
+        }
+        if summary.objects == 0 {
+            say(Word::Error, "the inputs hold no Kubernetes object");
+            say(
+                Word::Help,
+                "name files of `kubectl get -o yaml` or `-o json`, or folders in which such files end in .yaml, .yml, .json or .jsonl",
+            );
+            return Ok(Exit::Failed);
+        }
+        Ok(Exit::Clean)
     }
 }
 
@@ -152,7 +160,7 @@ impl Who {
     fn run(&self, everywhere: &Everywhere) -> Result<Exit, Failure> {
         let settings = Typed::new(everywhere)?.check()?;
         let lake: Lake = settings.open_lake()?;
-        let at = self.at.seen_from(Utc::now());
+        let at = when::or_now(self.at, Utc::now());
         let held = who(&lake, self.addr, at)?.into_iter().map(|held| Held {
             addr: held.row.addr,
             certainty: if held.surely { "surely" } else { "possibly" },
