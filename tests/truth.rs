@@ -34,11 +34,20 @@ fn walk(run_of: &Run<'_>, directory: &Path) -> Walked {
     let lake = Lake::create_or_open(directory.join("lake")).unwrap();
     let now = DateTime::<Utc>::from_timestamp(1_800_000_000, 0).unwrap();
     let input = |name: &str| [Input::Named(directory.join(name).display().to_string())];
-    let summary =
-        flowaudit_ingest::run::files(&lake, &input("flows"), &Default::default(), &mut |_| {}, now).unwrap();
+    let summary = flowaudit_ingest::run::files(
+        &lake,
+        &input("flows"),
+        &Default::default(),
+        &mut |_| {},
+        now,
+    )
+    .unwrap();
     assert_eq!(summary.counts.rejects, 0, "{:?}", summary.problems);
     let imported = import(&lake, &input("inventory"), &ImportSettings::default(), now).unwrap();
-    assert!(imported.issues.is_empty() && imported.contradictions.is_empty(), "{imported:?}");
+    assert!(
+        imported.issues.is_empty() && imported.contradictions.is_empty(),
+        "{imported:?}"
+    );
     let analysed = run(&lake, &Settings::default(), &Selection::default(), |_| {}).unwrap();
     Walked {
         lake,
@@ -75,7 +84,11 @@ fn mixed_scenarios_are_read_right() {
         coverage.merge(&walked.coverage);
     }
     let share = |part: u64, whole: u64| part as f64 / whole.max(1) as f64;
-    let decided = 1.0 - share(coverage.records(Step::Orient, "unknown"), coverage.total(Step::Orient));
+    let decided = 1.0
+        - share(
+            coverage.records(Step::Orient, "unknown"),
+            coverage.total(Step::Orient),
+        );
     let identified = share(score.identified, score.identifiable);
     println!(
         "{SEEDS} seeds: {} ends, {} identifiable, identified {:.4} %, wrong {}; oriented {:.4} %; {} connections, {} misoriented, {} misjudged, {} misobserved",
@@ -93,13 +106,29 @@ fn mixed_scenarios_are_read_right() {
         println!("{:<10} {outcome:<36} {records}", step.as_str());
     }
     let few = |list: &[String]| list.iter().take(8).cloned().collect::<Vec<_>>().join("\n");
-    assert!(score.wrong.is_empty(), "wrong identities:\n{}", few(&score.wrong));
-    assert!(score.misjudged.is_empty(), "wrong verdicts:\n{}", few(&score.misjudged));
-    assert!(score.misobserved.is_empty(), "wrong observations:\n{}", few(&score.misobserved));
+    assert!(
+        score.wrong.is_empty(),
+        "wrong identities:\n{}",
+        few(&score.wrong)
+    );
+    assert!(
+        score.misjudged.is_empty(),
+        "wrong verdicts:\n{}",
+        few(&score.misjudged)
+    );
+    assert!(
+        score.misobserved.is_empty(),
+        "wrong observations:\n{}",
+        few(&score.misobserved)
+    );
     assert!(identified >= 0.995, "identified only {identified}");
     assert!(decided >= 0.99, "oriented only {decided}");
     let misoriented = share(score.misoriented.len() as u64, score.connections as u64);
-    assert!(misoriented <= 0.001, "misoriented {misoriented}:\n{}", few(&score.misoriented));
+    assert!(
+        misoriented <= 0.001,
+        "misoriented {misoriented}:\n{}",
+        few(&score.misoriented)
+    );
 }
 
 #[test]
@@ -112,22 +141,36 @@ fn the_demo_finds_what_its_scenario_says() {
     check_identities(&run, &walked, &mut score);
     check_edges(&run, &walked, scenario.seed, &mut score);
     check_findings(&run, &walked.findings, scenario.seed);
-    assert!(score.wrong.is_empty() && score.misjudged.is_empty() && score.misobserved.is_empty(), "{score:?}");
+    assert!(
+        score.wrong.is_empty() && score.misjudged.is_empty() && score.misobserved.is_empty(),
+        "{score:?}"
+    );
 }
 
 /// Every end of every record: named right, or not named.
 fn check_identities(run: &Run<'_>, walked: &Walked, score: &mut Score) {
     let snapshot = walked.lake.snapshot().unwrap();
-    let inventory =
-        Inventory { endpoints: read::rows(&walked.lake, &snapshot).unwrap(), objects: Vec::new() };
+    let inventory = Inventory {
+        endpoints: read::rows(&walked.lake, &snapshot).unwrap(),
+        objects: Vec::new(),
+    };
     let book: Book = inventory.book(&Settings::default());
     let repeated = run.lines().filter(|line| line.truth.repeated).count() as u64;
-    assert_eq!(walked.duplicates, repeated, "exact duplicates are dropped and counted");
-    for line in run.lines().filter(|line| line.truth.status == RecordStatus::Flow && !line.truth.repeated) {
+    assert_eq!(
+        walked.duplicates, repeated,
+        "exact duplicates are dropped and counted"
+    );
+    for line in run
+        .lines()
+        .filter(|line| line.truth.status == RecordStatus::Flow && !line.truth.repeated)
+    {
         let flow: serde_json::Value = serde_json::from_str(&line.record.to_json()).unwrap();
         let text = |key: &str| flow[key].as_str().unwrap();
         let second = |key: &str| text(key).parse::<i64>().unwrap() * 1_000_000;
-        let window = Stretch { from: second("start"), to: second("end") };
+        let window = Stretch {
+            from: second("start"),
+            to: second("end"),
+        };
         for (key, truth) in [("srcaddr", &line.truth.src), ("dstaddr", &line.truth.dst)] {
             let truth = truth.as_ref().unwrap();
             let address: IpAddr = text(key).parse().unwrap();
@@ -138,7 +181,10 @@ fn check_identities(run: &Run<'_>, walked: &Walked, score: &mut Score) {
                     let row = book.row(*versions.last().unwrap());
                     // A host-network pod's row stands for its node, whose uid only the node's own row has.
                     let of_node = |node: &str| {
-                        let same = book.rows().iter().find(|other| other.kind == "node" && other.name == node);
+                        let same = book
+                            .rows()
+                            .iter()
+                            .find(|other| other.kind == "node" && other.name == node);
                         same.and_then(|node| node.uid.clone())
                     };
                     Some(if row.kind == "pod" && row.host_network {
@@ -152,7 +198,10 @@ fn check_identities(run: &Run<'_>, walked: &Walked, score: &mut Score) {
             };
             match named {
                 Some(uid) if uid != truth.uid => {
-                    score.wrong.push(format!("{address} {window:?}: {uid:?}, really {:?}", truth.uid));
+                    score.wrong.push(format!(
+                        "{address} {window:?}: {uid:?}, really {:?}",
+                        truth.uid
+                    ));
                 }
                 Some(_) => score.identified += u64::from(truth.identifiable),
                 None => {}
@@ -166,7 +215,12 @@ type Who = String;
 
 fn who(identity: &Identity, address: IpAddr) -> Who {
     match identity {
-        Identity::Pod { namespace, name, uid, .. } => format!("pod {namespace}/{name} {uid}"),
+        Identity::Pod {
+            namespace,
+            name,
+            uid,
+            ..
+        } => format!("pod {namespace}/{name} {uid}"),
         Identity::Node { name, .. } => format!("node {name}"),
         Identity::External { .. } => address.to_string(),
     }
@@ -175,7 +229,12 @@ fn who(identity: &Identity, address: IpAddr) -> Who {
 fn edge_who(kind: &str, [namespace, name, uid]: [&Option<String>; 3], addr: &str) -> Option<Who> {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     match kind {
-        "pod" => Some(format!("pod {}/{} {}", text(namespace), text(name), text(uid))),
+        "pod" => Some(format!(
+            "pod {}/{} {}",
+            text(namespace),
+            text(name),
+            text(uid)
+        )),
         "node" => Some(format!("node {}", text(name))),
         "external" => Some(addr.to_owned()),
         _ => None,
@@ -198,13 +257,20 @@ fn check_edges(run: &Run<'_>, walked: &Walked, seed: u64, score: &mut Score) {
             who(&truth.client, truth.client_addr),
             who(&truth.server, truth.server_addr),
             i32::from(truth.server_port),
-            i32::from(truth.protocol.number()),
+            i32::from(truth.protocol.number(truth.client_addr.is_ipv6())),
         );
         let of_key = truths.entry(key).or_default();
         let word = |value: serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-        of_key.verdicts.insert(word(serde_json::to_value(truth.intended).unwrap()));
-        of_key.observations.insert(word(serde_json::to_value(truth.observation).unwrap()));
-        let (p, b) = (truth.forward_packets + truth.reverse_packets, truth.forward_bytes + truth.reverse_bytes);
+        of_key
+            .verdicts
+            .insert(word(serde_json::to_value(truth.intended).unwrap()));
+        of_key
+            .observations
+            .insert(word(serde_json::to_value(truth.observation).unwrap()));
+        let (p, b) = (
+            truth.forward_packets + truth.reverse_packets,
+            truth.forward_bytes + truth.reverse_bytes,
+        );
         of_key.packets += p as i64;
         of_key.bytes += b as i64;
         packets += p as i64;
@@ -212,48 +278,103 @@ fn check_edges(run: &Run<'_>, walked: &Walked, seed: u64, score: &mut Score) {
     }
     let edges: Vec<EdgeRow> = read::rows(&walked.lake, &walked.lake.snapshot().unwrap()).unwrap();
     let sum = |of: fn(&EdgeRow) -> i64| edges.iter().map(of).sum::<i64>();
-    assert_eq!(sum(|edge| edge.forward_packets + edge.reverse_packets), packets, "seed {seed}: packets counted once");
-    assert_eq!(sum(|edge| edge.forward_bytes + edge.reverse_bytes), bytes, "seed {seed}: bytes counted once");
+    assert_eq!(
+        sum(|edge| edge.forward_packets + edge.reverse_packets),
+        packets,
+        "seed {seed}: packets counted once"
+    );
+    assert_eq!(
+        sum(|edge| edge.forward_bytes + edge.reverse_bytes),
+        bytes,
+        "seed {seed}: bytes counted once"
+    );
     for edge in edges.iter().filter(|edge| edge.oriented_by != "unknown") {
-        let client = edge_who(&edge.client_kind, [&edge.client_namespace, &edge.client_name, &edge.client_uid], &edge.client_addr);
-        let server = edge_who(&edge.server_kind, [&edge.server_namespace, &edge.server_name, &edge.server_uid], &edge.server_addr);
-        let (Some(client), Some(server)) = (client, server) else { continue };
+        let client = edge_who(
+            &edge.client_kind,
+            [&edge.client_namespace, &edge.client_name, &edge.client_uid],
+            &edge.client_addr,
+        );
+        let server = edge_who(
+            &edge.server_kind,
+            [&edge.server_namespace, &edge.server_name, &edge.server_uid],
+            &edge.server_addr,
+        );
+        let (Some(client), Some(server)) = (client, server) else {
+            continue;
+        };
         score.connections += edge.connections;
         let key = (client, server, edge.server_port, edge.protocol);
         let told = || {
             format!(
                 "seed {seed}: {} → {} {}/{} {} {} {} by {} {}",
-                key.0, key.1, key.2, key.3, edge.verdict, edge.observation, edge.class, edge.oriented_by, edge.reasons
+                key.0,
+                key.1,
+                key.2,
+                key.3,
+                edge.verdict,
+                edge.observation,
+                edge.class,
+                edge.oriented_by,
+                edge.reasons
             )
         };
         let Some(truth) = truths.get(&key) else {
-            score.misoriented.extend((0..edge.connections.max(1)).map(|_| told()));
+            score
+                .misoriented
+                .extend((0..edge.connections.max(1)).map(|_| told()));
             continue;
         };
         if edge.verdict != "unspecified" && !truth.verdicts.contains(&edge.verdict) {
-            score.misjudged.push(format!("{} but {:?}", told(), truth.verdicts));
+            score
+                .misjudged
+                .push(format!("{} but {:?}", told(), truth.verdicts));
         }
         if !truth.observations.contains(&edge.observation) {
-            score.misobserved.push(format!("{} but {:?}", told(), truth.observations));
+            score
+                .misobserved
+                .push(format!("{} but {:?}", told(), truth.observations));
         }
     }
 }
 
 /// What findings are compared by.
-type FindingKey = (String, Option<String>, Option<String>, Option<i32>, Option<i32>, Option<String>);
+type FindingKey = (
+    String,
+    Option<String>,
+    Option<String>,
+    Option<i32>,
+    Option<i32>,
+    Option<String>,
+);
 
 fn check_findings(run: &Run<'_>, findings: &[FindingRow], seed: u64) {
-    let expected: BTreeMap<FindingKey, bool> =
-        run.expected_findings().into_iter().map(|finding| (expected_key(&finding), finding.certain)).collect();
+    let expected: BTreeMap<FindingKey, bool> = run
+        .expected_findings()
+        .into_iter()
+        .map(|finding| (expected_key(&finding), finding.certain))
+        .collect();
     let found: BTreeSet<FindingKey> = findings.iter().map(found_key).collect();
-    let missing: Vec<_> = expected.iter().filter(|(key, certain)| **certain && !found.contains(key)).collect();
-    let invented: Vec<_> = found.iter().filter(|key| !expected.contains_key(key)).collect();
-    assert!(missing.is_empty() && invented.is_empty(), "seed {seed}: missing {missing:#?}, invented {invented:#?}");
+    let missing: Vec<_> = expected
+        .iter()
+        .filter(|(key, certain)| **certain && !found.contains(key))
+        .collect();
+    let invented: Vec<_> = found
+        .iter()
+        .filter(|key| !expected.contains_key(key))
+        .collect();
+    assert!(
+        missing.is_empty() && invented.is_empty(),
+        "seed {seed}: missing {missing:#?}, invented {invented:#?}"
+    );
 }
 
 fn expected_key(finding: &ExpectedFinding) -> FindingKey {
     let subject = |subject: &Subject| match subject {
-        Subject::Workload { namespace, workload_kind, workload } => format!("{namespace}/{workload_kind}/{workload}"),
+        Subject::Workload {
+            namespace,
+            workload_kind,
+            workload,
+        } => format!("{namespace}/{workload_kind}/{workload}"),
         Subject::Node { name } => format!("node {name}"),
         Subject::External => "external".to_owned(),
         Subject::Namespace { namespace } => format!("namespace {namespace}"),
@@ -263,14 +384,17 @@ fn expected_key(finding: &ExpectedFinding) -> FindingKey {
         finding.client.as_ref().map(subject),
         finding.server.as_ref().map(subject),
         finding.port.map(i32::from),
-        finding.protocol.map(|protocol| i32::from(protocol.number())),
+        finding
+            .protocol
+            .map(|protocol| i32::from(protocol.number(false))),
         finding.direction.clone(),
     )
 }
 
 fn found_key(row: &FindingRow) -> FindingKey {
     let subject = |kind: &Option<String>, parts: [&Option<String>; 4]| {
-        let [namespace, workload_kind, workload, name] = parts.map(|part| part.clone().unwrap_or_default());
+        let [namespace, workload_kind, workload, name] =
+            parts.map(|part| part.clone().unwrap_or_default());
         kind.as_deref().map(|kind| match kind {
             "pod" => format!("{namespace}/{workload_kind}/{workload}"),
             "node" => format!("node {name}"),
@@ -278,12 +402,33 @@ fn found_key(row: &FindingRow) -> FindingKey {
             other => other.to_owned(),
         })
     };
-    let direction = (row.detection == "default-deny-missing")
-        .then(|| if row.title.contains("egress") { "egress".to_owned() } else { "ingress".to_owned() });
+    let direction = (row.detection == "default-deny-missing").then(|| {
+        if row.title.contains("egress") {
+            "egress".to_owned()
+        } else {
+            "ingress".to_owned()
+        }
+    });
     (
         row.detection.clone(),
-        subject(&row.client_kind, [&row.client_namespace, &row.client_workload_kind, &row.client_workload, &row.client_name]),
-        subject(&row.server_kind, [&row.server_namespace, &row.server_workload_kind, &row.server_workload, &row.server_name]),
+        subject(
+            &row.client_kind,
+            [
+                &row.client_namespace,
+                &row.client_workload_kind,
+                &row.client_workload,
+                &row.client_name,
+            ],
+        ),
+        subject(
+            &row.server_kind,
+            [
+                &row.server_namespace,
+                &row.server_workload_kind,
+                &row.server_workload,
+                &row.server_name,
+            ],
+        ),
         row.server_port,
         row.protocol,
         direction,

@@ -14,7 +14,7 @@ use crate::fanin::FanIn;
 use crate::fold::{Traffic, Tuple, Way};
 use crate::identify::{Book, Held, Stretch};
 use crate::judge::{Judge, Seen};
-use crate::observe::observe;
+use crate::observe::{Observed, observe};
 use crate::orient::{self, Evidence, orient};
 use crate::scan::{Parties, service_hash};
 use crate::timeline::{Span, Spans, Timeline};
@@ -32,8 +32,31 @@ pub struct Context<'a> {
     pub parties: &'a Parties,
     /// Spans of the tuples.
     pub spans: &'a Spans,
-    /// Fan-in of the whole hour.
-    pub fan_in: &'a FanIn,
+    /// Fan-in of the whole hour, made when it is first asked for.
+    pub fan_in: &'a dyn Fn() -> &'a FanIn,
+}
+
+/// Sums of whole tuples that mean the same, before they become an edge: most tuples differ from another one in nothing
+/// but the client's port.
+#[derive(Default)]
+struct Alike {
+    edges: HashMap<
+        AlikeKey,
+        (EdgeKey, EdgeSums, [u64; Evidence::ALL.len()]),
+        foldhash::fast::FixedState,
+    >,
+    /// Ports that a holding serves, sorted, by number of the holding.
+    served: Vec<Option<Vec<(u16, u8)>>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct AlikeKey {
+    client: u32,
+    server: u32,
+    port: u16,
+    protocol: u8,
+    observed: Observed,
+    is_oriented: bool,
 }
 
 /// Decides all tuples of a bucket.
@@ -46,13 +69,10 @@ pub fn decide(
 ) {
     let mut groups: HashMap<(u32, u32, u16, u16, u8), Vec<usize>, foldhash::fast::FixedState> =
         HashMap::default();
+    let mut alike = Alike::default();
     for (n, tuple) in tuples.iter().enumerate() {
         if context.is_whole(tuple) {
-            Group {
-                context,
-                tuples: std::slice::from_ref(tuple),
-            }
-            .decide(judge, edges, coverage);
+            alike.add(context, judge, tuple);
         } else {
             let key = &tuple.key;
             let (a, b) = (
@@ -65,6 +85,7 @@ pub fn decide(
                 .push(n);
         }
     }
+    alike.finish(judge, edges, coverage);
     for members in groups.into_values() {
         let mut parts: Vec<Tuple> = members.into_iter().map(|n| tuples[n]).collect();
         // Times first, then anything that tells parts apart independently of the order in which they were met.
@@ -85,12 +106,160 @@ pub fn decide(
     }
 }
 
+impl Alike {
+    fn add(&mut self, context: &Context<'_>, judge: &mut Judge<'_>, tuple: &Tuple) {
+        let mut ends = EndsOf {
+            context,
+            judge,
+            tuple,
+            served: Some(&mut self.served),
+        };
+        let (forward, evidence) = context.orient(tuple, &mut ends);
+        let (client, server, port) = client_and_server(tuple, forward);
+        let key = AlikeKey {
+            client,
+            server,
+            port,
+            protocol: tuple.key.protocol,
+            observed: observe(tuple, forward),
+            is_oriented: evidence != Evidence::Unknown,
+        };
+        let sums = sums_of(tuple, forward, evidence, true, View::Fuller);
+        let mut records = [0; Evidence::ALL.len()];
+        records[evidence as usize] = u64::from(tuple.records);
+        match self.edges.get_mut(&key) {
+            Some((_, edge, known)) => {
+                edge.merge(&sums);
+                known
+                    .iter_mut()
+                    .zip(records)
+                    .for_each(|(known, records)| *known += records);
+            }
+            None => {
+                let group = Group {
+                    context,
+                    tuples: std::slice::from_ref(tuple),
+                };
+                let edge = group.edge_key(0, forward, evidence, judge);
+                self.edges.insert(key, (edge, sums, records));
+            }
+        }
+    }
+
+    fn finish(self, judge: &Judge<'_>, edges: &mut Edges, coverage: &mut Coverage) {
+        for (key, sums, records) in self.edges.into_values() {
+            for (evidence, records) in Evidence::ALL.into_iter().zip(records) {
+                cover(&key, evidence, records, judge, coverage);
+            }
+            edges.add(key, sums);
+        }
+    }
+}
+
+/// Holdings of client and server, and the server's port.
+fn client_and_server(tuple: &Tuple, forward: Way) -> (u32, u32, u16) {
+    let key = &tuple.key;
+    match forward {
+        Way::Forth => (key.a, key.b, key.port_b),
+        Way::Back => (key.b, key.a, key.port_a),
+    }
+}
+
+/// Counts records under what became of them.
+fn cover(
+    key: &EdgeKey,
+    evidence: Evidence,
+    records: u64,
+    judge: &Judge<'_>,
+    coverage: &mut Coverage,
+) {
+    let doubt = [key.client, key.server]
+        .into_iter()
+        .find_map(|party| match party {
+            Party::Unclear { doubt, .. } => Some(doubt.as_str()),
+            _ => None,
+        });
+    coverage.count(Step::Read, "flow", records);
+    coverage.count(Step::Identify, doubt.unwrap_or("identified"), records);
+    coverage.count(Step::Orient, evidence.as_str(), records);
+    coverage.count(Step::Judge, judge.judged(key.judged).verdict, records);
+    coverage.count(Step::Observe, key.observed.as_str(), records);
+    coverage.count(Step::Classify, key.class.as_str(), records);
+}
+
+/// What orientation may ask about the ends of a tuple.
+struct EndsOf<'e, 'a, 'j> {
+    context: &'e Context<'a>,
+    judge: &'e mut Judge<'j>,
+    tuple: &'e Tuple,
+    /// Remembered per holding where nothing changes within the hour.
+    served: Option<&'e mut Vec<Option<Vec<(u16, u8)>>>>,
+}
+
+impl EndsOf<'_, '_, '_> {
+    fn end(&self, end: usize) -> (u32, u16) {
+        let key = &self.tuple.key;
+        if end == 0 {
+            (key.a, key.port_a)
+        } else {
+            (key.b, key.port_b)
+        }
+    }
+}
+
+impl orient::Ends for EndsOf<'_, '_, '_> {
+    fn declares(&mut self, end: usize) -> bool {
+        let (holding, port) = self.end(end);
+        let served = (port, self.tuple.key.protocol);
+        let epoch = self.context.spans.span(self.tuple.key.span).last;
+        let Some(known) = &mut self.served else {
+            let seen = self.context.end(holding).last_seen();
+            return self
+                .judge
+                .served(epoch, seen)
+                .binary_search(&served)
+                .is_ok();
+        };
+        let holding = holding as usize;
+        if known.len() <= holding {
+            known.resize(holding + 1, None);
+        }
+        let (context, judge) = (self.context, &mut *self.judge);
+        let ports = known[holding].get_or_insert_with(|| {
+            judge
+                .served(epoch, context.end(holding as u32).last_seen())
+                .to_vec()
+        });
+        ports.binary_search(&served).is_ok()
+    }
+
+    fn peers(&mut self, end: usize) -> u32 {
+        let (holding, port) = self.end(end);
+        let address = self.context.parties.address_of(holding).hash;
+        (self.context.fan_in)().peers(service_hash(address, port, self.tuple.key.protocol))
+    }
+}
+
 impl Context<'_> {
     /// Whether no other tuple can belong to the same five-tuple.
     fn is_whole(&self, tuple: &Tuple) -> bool {
         self.timeline.is_constant()
             && self.parties.is_constant(tuple.key.a)
             && self.parties.is_constant(tuple.key.b)
+    }
+
+    /// Client to server; where nothing tells, from the lower address, so that it is the same each time.
+    fn orient(&self, tuple: &Tuple, ends: &mut impl orient::Ends) -> (Way, Evidence) {
+        match orient(tuple, ends) {
+            (_, Evidence::Unknown) => {
+                let is_lower = self.end(tuple.key.a).address <= self.end(tuple.key.b).address;
+                (
+                    if is_lower { Way::Forth } else { Way::Back },
+                    Evidence::Unknown,
+                )
+            }
+            known => known,
+        }
     }
 
     fn end(&self, holding: u32) -> End<'_> {
@@ -183,12 +352,20 @@ impl Group<'_, '_> {
         for part in &self.tuples[1..] {
             whole.merge(part);
         }
-        let (forward, evidence) = orient(&whole, self.ends(judge));
+        // What the ends serve is asked as of the last part.
+        whole.key = self.tuples[self.tuples.len() - 1].key;
+        let mut ends = EndsOf {
+            context: self.context,
+            judge,
+            tuple: &whole,
+            served: None,
+        };
+        let (forward, evidence) = self.context.orient(&whole, &mut ends);
         let view = View::of(self.tuples, self.context);
         let mut counted: Vec<EdgeKey> = Vec::new();
         for (n, part) in self.tuples.iter().enumerate() {
             let key = self.edge_key(n, forward, evidence, judge);
-            self.cover(part, &key, evidence, judge, coverage);
+            cover(&key, evidence, u64::from(part.records), judge, coverage);
             if !view.holds(part) {
                 // The other interface's view of packets that are counted already.
                 continue;
@@ -201,26 +378,6 @@ impl Group<'_, '_> {
         }
     }
 
-    fn ends(&self, judge: &mut Judge<'_>) -> orient::Ends {
-        let (context, last) = (self.context, &self.tuples[self.tuples.len() - 1]);
-        let key = &last.key;
-        let epoch = context.spans.span(key.span).last;
-        let mut declares = |holding, port| {
-            judge.declares(epoch, context.end(holding).last_seen(), port, key.protocol)
-        };
-        let peers = |holding, port| {
-            context.fan_in.peers(service_hash(
-                context.parties.address_of(holding).hash,
-                port,
-                key.protocol,
-            ))
-        };
-        orient::Ends {
-            declares: [declares(key.a, key.port_a), declares(key.b, key.port_b)],
-            peers: [peers(key.a, key.port_a), peers(key.b, key.port_b)],
-        }
-    }
-
     fn edge_key(
         &self,
         n: usize,
@@ -228,48 +385,25 @@ impl Group<'_, '_> {
         evidence: Evidence,
         judge: &mut Judge<'_>,
     ) -> EdgeKey {
-        let part = &self.tuples[n];
-        let key = &part.key;
-        let (a, b) = (self.context.end(key.a), self.context.end(key.b));
-        if evidence == Evidence::Unknown {
-            let (client, server) = if a.address <= b.address {
-                (a, b)
-            } else {
-                (b, a)
-            };
-            let judged = judge.undecided("orientation-unknown");
-            let observed = observe(part, Way::Forth).max(observe(part, Way::Back));
-            let class = classify(judge.judged(judged).declared, observed);
-            return EdgeKey {
-                client: client.party(),
-                server: server.party(),
-                port: 0,
-                protocol: key.protocol,
-                observed,
-                judged,
-                class,
-            };
-        }
-        let (client, server, port) = match forward {
-            Way::Forth => (a, b, key.port_b),
-            Way::Back => (b, a, key.port_a),
-        };
-        let observed = observe(&self.with_rejections(n), forward);
-        let judged = match (client.held, server.held) {
+        let part = self.with_rejections(n);
+        let (client, server, port) = client_and_server(&part, forward);
+        let (client, server) = (self.context.end(client), self.context.end(server));
+        let observed = observe(&part, forward);
+        let (judged, port) = match (client.held, server.held) {
+            _ if evidence == Evidence::Unknown => (judge.undecided("orientation-unknown"), 0),
             (Held::Unclear(doubt), _) | (_, Held::Unclear(doubt)) => {
-                judge.undecided(doubt.as_str())
+                (judge.undecided(doubt.as_str()), port)
             }
-            _ => self.judge(n, forward, (client, server, port), judge),
+            _ => (self.judge(n, forward, (client, server, port), judge), port),
         };
-        let class = classify(judge.judged(judged).declared, observed);
         EdgeKey {
             client: client.party(),
             server: server.party(),
             port,
-            protocol: key.protocol,
+            protocol: part.key.protocol,
             observed,
             judged,
-            class,
+            class: classify(judge.judged(judged).declared, observed),
         }
     }
 
@@ -367,29 +501,6 @@ impl Group<'_, '_> {
             },
             None => own,
         }
-    }
-
-    fn cover(
-        &self,
-        part: &Tuple,
-        key: &EdgeKey,
-        evidence: Evidence,
-        judge: &Judge<'_>,
-        coverage: &mut Coverage,
-    ) {
-        let records = u64::from(part.records);
-        let doubt = [key.client, key.server]
-            .into_iter()
-            .find_map(|party| match party {
-                Party::Unclear { doubt, .. } => Some(doubt.as_str()),
-                _ => None,
-            });
-        coverage.count(Step::Read, "flow", records);
-        coverage.count(Step::Identify, doubt.unwrap_or("identified"), records);
-        coverage.count(Step::Orient, evidence.as_str(), records);
-        coverage.count(Step::Judge, judge.judged(key.judged).verdict, records);
-        coverage.count(Step::Observe, key.observed.as_str(), records);
-        coverage.count(Step::Classify, key.class.as_str(), records);
     }
 }
 

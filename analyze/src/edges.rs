@@ -91,7 +91,8 @@ pub struct EdgeSums {
 }
 
 impl EdgeSums {
-    fn merge(&mut self, other: &EdgeSums) {
+    /// Adds what other tuples of the same edge add up to.
+    pub fn merge(&mut self, other: &EdgeSums) {
         let or = |a: Option<u8>, b: Option<u8>| a.zip(b).map(|(a, b)| a | b).or(a).or(b);
         self.connections += other.connections;
         self.forward += other.forward;

@@ -1,5 +1,7 @@
 //! One hour: scan, decide bucket by bucket, hand out its edges and coverage.
 
+use std::cell::OnceCell;
+
 use flowaudit_lake::table::coverage::CoverageRow;
 use flowaudit_lake::table::edges::EdgeRow;
 use flowaudit_lake::table::endpoints::EndpointRow;
@@ -120,7 +122,7 @@ pub fn analyse_hour(
     let mut judge = Judge::new(book, &timeline, settings.engine);
     let mut edges = Edges::new(settings.external_addresses_max);
     let mut coverage = Coverage::default();
-    let mut fan_in: Option<FanIn> = None;
+    let fan_in: OnceCell<FanIn> = OnceCell::new();
     let mut todo = vec![Bucket::ALL];
     let mut passes = 0;
     while let Some(bucket) = todo.pop() {
@@ -132,35 +134,31 @@ pub fn analyse_hour(
                 prefix: bucket.prefix | 1 << bits,
             });
         }
-        if fan_in.is_none() {
-            fan_in = Some(if scanned.bucket == Bucket::ALL {
+        // Asked for only where neither flags nor declared ports tell which end is the server.
+        if fan_in.get().is_none() && scanned.bucket != Bucket::ALL {
+            let _ = fan_in.set(scan.fan_in()?);
+        }
+        scan.with_parties(|parties, spans| {
+            let whole_hour = || {
                 let mut sketch = FanIn::for_records(scan.records());
-                scan.with_parties(|parties, _| {
-                    scan::note_tuples(&mut sketch, parties, &scanned.tuples)
-                });
+                scan::note_tuples(&mut sketch, parties, &scanned.tuples);
                 sketch
-            } else {
-                scan.fan_in()?
-            });
-        }
-        if let Some(fan_in) = &fan_in {
-            scan.with_parties(|parties, spans| {
-                let context = Context {
-                    book,
-                    timeline: &timeline,
-                    parties,
-                    spans,
-                    fan_in,
-                };
-                decide(
-                    &context,
-                    &mut judge,
-                    &scanned.tuples,
-                    &mut edges,
-                    &mut coverage,
-                );
-            });
-        }
+            };
+            let context = Context {
+                book,
+                timeline: &timeline,
+                parties,
+                spans,
+                fan_in: &|| fan_in.get_or_init(whole_hour),
+            };
+            decide(
+                &context,
+                &mut judge,
+                &scanned.tuples,
+                &mut edges,
+                &mut coverage,
+            );
+        });
     }
     debug_assert_eq!(coverage.total(Step::Read), scan.records());
     Ok(Analysed {

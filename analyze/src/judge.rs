@@ -239,19 +239,14 @@ impl<'a> Judge<'a> {
         number
     }
 
-    /// Whether an end declares that it serves `port`: a container port, or the target of a Service that leads to it; a
-    /// node port on a node.
-    pub fn declares(&mut self, epoch: u16, seen: Seen, port: u16, protocol: u8) -> bool {
-        if seen == Seen::External {
-            return false;
-        }
+    /// The ports that an end declares to serve, with their protocols, sorted: container ports and the targets of
+    /// Services that lead to a pod; node ports on a node.
+    pub fn served(&mut self, epoch: u16, seen: Seen) -> &[(u16, u8)] {
         if !self.served.contains_key(&(epoch, seen)) {
             let served = self.served_by(epoch, seen);
             self.served.insert((epoch, seen), served);
         }
-        self.served[&(epoch, seen)]
-            .binary_search(&(port, protocol))
-            .is_ok()
+        &self.served[&(epoch, seen)]
     }
 
     fn served_by(&self, epoch: u16, seen: Seen) -> Vec<(u16, u8)> {

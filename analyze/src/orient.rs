@@ -61,17 +61,16 @@ impl Evidence {
     }
 }
 
-/// What is known about the two ends beside their packets.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Ends {
-    /// Whether `a`, `b` declare their port.
-    pub declares: [bool; 2],
-    /// How many peers use the port of `a`, of `b`.
-    pub peers: [u32; 2],
+/// What may be asked about the two ends beside their packets; asked only where it matters.
+pub trait Ends {
+    /// Whether end `a` (0), `b` (1) declares its port.
+    fn declares(&mut self, end: usize) -> bool;
+    /// How many peers use the port of that end.
+    fn peers(&mut self, end: usize) -> u32;
 }
 
 /// The way from client to server, and the evidence. With [`Evidence::Unknown`] the way means nothing.
-pub fn orient(tuple: &Tuple, ends: Ends) -> (Way, Evidence) {
+pub fn orient(tuple: &Tuple, ends: &mut impl Ends) -> (Way, Evidence) {
     let key = &tuple.key;
     if key.protocol == TCP {
         match (opens(tuple, Way::Forth), opens(tuple, Way::Back)) {
@@ -81,12 +80,12 @@ pub fn orient(tuple: &Tuple, ends: Ends) -> (Way, Evidence) {
         }
     }
     if [TCP, UDP, SCTP].contains(&key.protocol) {
-        match ends.declares {
-            [false, true] => return (Way::Forth, Evidence::DeclaredPort),
-            [true, false] => return (Way::Back, Evidence::DeclaredPort),
+        match (ends.declares(0), ends.declares(1)) {
+            (false, true) => return (Way::Forth, Evidence::DeclaredPort),
+            (true, false) => return (Way::Back, Evidence::DeclaredPort),
             _ => {}
         }
-        if let Some(way) = by_fan_in(key.port_a, key.port_b, ends.peers) {
+        if let Some(way) = by_fan_in(key.port_a, key.port_b, [ends.peers(0), ends.peers(1)]) {
             return way.map_or((Way::Forth, Evidence::Unknown), |way| {
                 (way, Evidence::FanIn)
             });
@@ -160,8 +159,24 @@ mod tests {
         table.tuples()[0]
     }
 
-    fn check(tuple: &Tuple, ends: Ends, expected: (Way, Evidence)) {
-        assert_eq!(orient(tuple, ends), expected);
+    #[derive(Default)]
+    struct Told {
+        declares: [bool; 2],
+        peers: [u32; 2],
+    }
+
+    impl Ends for Told {
+        fn declares(&mut self, end: usize) -> bool {
+            self.declares[end]
+        }
+
+        fn peers(&mut self, end: usize) -> u32 {
+            self.peers[end]
+        }
+    }
+
+    fn check(tuple: &Tuple, mut ends: Told, expected: (Way, Evidence)) {
+        assert_eq!(orient(tuple, &mut ends), expected);
     }
 
     #[test]
@@ -169,7 +184,7 @@ mod tests {
         let t = tuple(TCP, (443, 50_000), &[(Way::Forth, Some(2))]);
         check(
             &t,
-            Ends {
+            Told {
                 declares: [true, false],
                 peers: [100, 1],
             },
@@ -180,7 +195,7 @@ mod tests {
             (443, 50_000),
             &[(Way::Forth, Some(20)), (Way::Back, Some(2))],
         );
-        check(&t, Ends::default(), (Way::Back, Evidence::Syn));
+        check(&t, Told::default(), (Way::Back, Evidence::Syn));
     }
 
     #[test]
@@ -189,7 +204,7 @@ mod tests {
         let t = tuple(TCP, (50_051, 33_000), &both);
         check(
             &t,
-            Ends {
+            Told {
                 declares: [true, false],
                 peers: [1, 1],
             },
@@ -197,7 +212,7 @@ mod tests {
         );
         check(
             &t,
-            Ends {
+            Told {
                 declares: [true, true],
                 peers: [40, 1],
             },
@@ -205,7 +220,7 @@ mod tests {
         );
         check(
             &t,
-            Ends {
+            Told {
                 declares: [false, false],
                 peers: [1, 1],
             },
@@ -219,7 +234,7 @@ mod tests {
         let t = tuple(UDP, (53, 40_000), &both);
         check(
             &t,
-            Ends {
+            Told {
                 declares: [false; 2],
                 peers: [1, 90],
             },
@@ -227,7 +242,7 @@ mod tests {
         );
         check(
             &t,
-            Ends {
+            Told {
                 declares: [false; 2],
                 peers: [1, 1],
             },
@@ -235,7 +250,7 @@ mod tests {
         );
         check(
             &t,
-            Ends {
+            Told {
                 declares: [false; 2],
                 peers: [90, 2],
             },
@@ -247,10 +262,10 @@ mod tests {
     fn protocols_without_ports_go_by_the_only_sender() {
         check(
             &tuple(1, (0, 0), &[(Way::Back, None)]),
-            Ends::default(),
+            Told::default(),
             (Way::Back, Evidence::OnlySender),
         );
         let t = tuple(1, (0, 0), &[(Way::Forth, None), (Way::Back, None)]);
-        check(&t, Ends::default(), (Way::Forth, Evidence::Unknown));
+        check(&t, Told::default(), (Way::Forth, Evidence::Unknown));
     }
 }

@@ -161,7 +161,9 @@ impl FindingsOfDay {
                 format!("→ {} {service}", Subject::server(edge).display()),
             ),
             _ => {
-                let externals = [Subject::client(edge), Subject::server(edge)].into_iter().filter(|end| end.kind == "external");
+                let externals = [Subject::client(edge), Subject::server(edge)]
+                    .into_iter()
+                    .filter(|end| end.kind == "external");
                 externals.for_each(|end| keep(&mut evidence.peers, end.display()));
             }
         }

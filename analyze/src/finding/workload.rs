@@ -52,8 +52,15 @@ impl Subject {
 
     /// The subject of a finding: all external addresses together are one, or a scan would make a thousand findings.
     pub fn collapsed(&self) -> Subject {
-        let name = if self.kind == "external" { String::new() } else { self.name.clone() };
-        Subject { name, ..self.clone() }
+        let name = if self.kind == "external" {
+            String::new()
+        } else {
+            self.name.clone()
+        };
+        Subject {
+            name,
+            ..self.clone()
+        }
     }
 
     /// A namespace as a whole.
