@@ -18,6 +18,10 @@ use flowaudit_lake::table::flows::{FlowRow, FlowsBuilder};
 use flowaudit_lake::table::objects::ObjectRow;
 use flowaudit_lake::{Hour, Lake, Partition, Table};
 
+/// As in the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SECOND: i64 = 1_000_000;
 /// 2026-11-23T08:00:00Z.
 const HOUR_US: i64 = 1_795_420_800 * SECOND;
@@ -41,7 +45,9 @@ print(cpu() - before, time.time() - start, rows)
 
 fn main() {
     // `cargo bench` adds `--bench`, `cargo test --benches` must not measure.
-    let numbers: Vec<u64> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
+    let numbers: Vec<u64> = std::env::args()
+        .filter_map(|argument| argument.parse().ok())
+        .collect();
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
@@ -50,7 +56,10 @@ fn main() {
     let lake = Lake::create_or_open(directory.path().join("lake")).expect("a lake");
     let start = Instant::now();
     fill(&lake, records);
-    println!("wrote {records} records in {:.1} s", start.elapsed().as_secs_f64());
+    println!(
+        "wrote {records} records in {:.1} s",
+        start.elapsed().as_secs_f64()
+    );
 
     let snapshot = lake.snapshot().expect("a snapshot");
     let inventory = Inventory {
@@ -61,11 +70,15 @@ fn main() {
     let files = snapshot.files_in(Table::Flows, Partition::Hour(hour));
     let glob = directory.path().join("lake/flows/*/*/*.parquet");
     for threads in [1, 2] {
-        let settings = Settings { threads, ..Settings::default() };
+        let settings = Settings {
+            threads,
+            ..Settings::default()
+        };
         let book = inventory.book(&settings);
         for _ in 0..2 {
             let (cpu, start) = (cpu_seconds(), Instant::now());
-            let analysed = analyse_hour(&lake, hour, files, &inventory, &book, &settings).expect("an analysis");
+            let analysed = analyse_hour(&lake, hour, files, &inventory, &book, &settings)
+                .expect("an analysis");
             let (cpu, wall) = (cpu_seconds() - cpu, start.elapsed().as_secs_f64());
             println!(
                 "{threads} threads  analysis  {cpu:6.2} CPU s  {wall:6.2} s  {:5.2} M records/s/core  {} edges, {} passes",
@@ -73,7 +86,10 @@ fn main() {
                 analysed.edges.len(),
                 analysed.passes
             );
-            let Some((duck_cpu, duck_wall, groups)) = duckdb(&glob.display().to_string(), threads) else { continue };
+            let Some((duck_cpu, duck_wall, groups)) = duckdb(&glob.display().to_string(), threads)
+            else {
+                continue;
+            };
             println!(
                 "{threads} threads  DuckDB    {duck_cpu:6.2} CPU s  {duck_wall:6.2} s  {:5.2} M records/s/core  {groups} groups; analysis takes {:.2}x its CPU time",
                 records as f64 / duck_cpu / 1e6,
@@ -83,22 +99,38 @@ fn main() {
     }
     let start = Instant::now();
     let summary = run(&lake, &Settings::default(), &Selection::default(), |_| {}).expect("a run");
-    println!("run, inventory read and results published: {:.2} s, {} findings", start.elapsed().as_secs_f64(), summary.findings.len());
+    println!(
+        "run, inventory read and results published: {:.2} s, {} findings",
+        start.elapsed().as_secs_f64(),
+        summary.findings.len()
+    );
 }
 
 fn duckdb(glob: &str, threads: usize) -> Option<(f64, f64, u64)> {
     let python = std::env::var("FLOWAUDIT_PYTHON").ok()?;
-    let output = Command::new(python).args(["-c", DUCKDB, glob, &threads.to_string()]).output().ok()?;
+    let output = Command::new(python)
+        .args(["-c", DUCKDB, glob, &threads.to_string()])
+        .output()
+        .ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     let mut words = text.split_whitespace();
-    Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+    Some((
+        words.next()?.parse().ok()?,
+        words.next()?.parse().ok()?,
+        words.next()?.parse().ok()?,
+    ))
 }
 
 /// User and system time of this process (`/proc/self/stat`, fields 14 and 15, in hundredths of a second).
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: f64 = after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
+    let ticks: f64 = after_name
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<f64>().ok())
+        .sum();
     ticks / 100.0
 }
 
@@ -116,7 +148,12 @@ impl Random {
 }
 
 fn address(pod: u64) -> String {
-    format!("10.{}.{}.{}", 1 + pod % NODES / 30, pod % NODES, 2 + pod / NODES)
+    format!(
+        "10.{}.{}.{}",
+        1 + pod % NODES / 30,
+        pod % NODES,
+        2 + pod / NODES
+    )
 }
 
 fn port(workload: u64) -> i32 {
@@ -128,10 +165,14 @@ fn fill(lake: &Lake, records: u64) {
     let pods: Vec<EndpointRow> = (0..PODS).map(pod_row).collect();
     let policies: Vec<ObjectRow> = (0..WORKLOADS).step_by(2).map(policy_row).collect();
     batch.write_rows(Partition::None, &pods).expect("endpoints");
-    batch.write_rows(Partition::None, &policies).expect("objects");
+    batch
+        .write_rows(Partition::None, &policies)
+        .expect("objects");
 
     let addresses: Vec<String> = (0..PODS).map(address).collect();
-    let outside: Vec<String> = (0..100).map(|n| format!("198.51.{}.{}", n % 4, n)).collect();
+    let outside: Vec<String> = (0..100)
+        .map(|n| format!("198.51.{}.{}", n % 4, n))
+        .collect();
     let interfaces: Vec<String> = (0..NODES).map(|n| format!("eni-{n}")).collect();
     let mut random = Random(7);
     let mut builder = FlowsBuilder::default();
@@ -140,8 +181,13 @@ fn fill(lake: &Lake, records: u64) {
         let external = random.below(50) == 0;
         let client = random.below(PODS);
         // A workload talks to eight others, and each of its pods to all of theirs.
-        let server = (client % WORKLOADS * 7 + 1 + random.below(8)) % WORKLOADS + WORKLOADS * random.below(PODS / WORKLOADS);
-        let client_address = if external { &outside[(client % 100) as usize] } else { &addresses[client as usize] };
+        let server = (client % WORKLOADS * 7 + 1 + random.below(8)) % WORKLOADS
+            + WORKLOADS * random.below(PODS / WORKLOADS);
+        let client_address = if external {
+            &outside[(client % 100) as usize]
+        } else {
+            &addresses[client as usize]
+        };
         let client_port = 32_768 + random.below(28_000) as i32;
         let server_port = port(server % WORKLOADS);
         let windows = 1 + random.below(3);
@@ -153,9 +199,21 @@ fn fill(lake: &Lake, records: u64) {
                 if external && forth == out {
                     continue;
                 }
-                let (from, to) = if forth { (client_address, &addresses[server as usize]) } else { (&addresses[server as usize], client_address) };
-                let (src_port, dst_port) = if forth { (client_port, server_port) } else { (server_port, client_port) };
-                let node = if forth == out { client % NODES } else { server % NODES };
+                let (from, to) = if forth {
+                    (client_address, &addresses[server as usize])
+                } else {
+                    (&addresses[server as usize], client_address)
+                };
+                let (src_port, dst_port) = if forth {
+                    (client_port, server_port)
+                } else {
+                    (server_port, client_port)
+                };
+                let node = if forth == out {
+                    client % NODES
+                } else {
+                    server % NODES
+                };
                 builder.push(&FlowRow {
                     start_us: start,
                     end_us: start + 60 * SECOND,
@@ -185,10 +243,22 @@ fn fill(lake: &Lake, records: u64) {
             }
         }
         if builder.len() >= 500_000 {
-            batch.write(Table::Flows, Partition::hour_of_us(HOUR_US), &builder.finish()).expect("flows");
+            batch
+                .write(
+                    Table::Flows,
+                    Partition::hour_of_us(HOUR_US),
+                    &builder.finish(),
+                )
+                .expect("flows");
         }
     }
-    batch.write(Table::Flows, Partition::hour_of_us(HOUR_US), &builder.finish()).expect("flows");
+    batch
+        .write(
+            Table::Flows,
+            Partition::hour_of_us(HOUR_US),
+            &builder.finish(),
+        )
+        .expect("flows");
     batch.publish().expect("a commit");
 }
 
@@ -208,10 +278,16 @@ fn pod_row(pod: u64) -> EndpointRow {
         uid: Some(format!("uid-{pod}")),
         workload_kind: Some("Deployment".into()),
         workload: Some(format!("app-{workload}")),
-        labels: Some(format!(r#"{{"app":"app-{workload}","tier":"t{}"}}"#, workload % 3)),
+        labels: Some(format!(
+            r#"{{"app":"app-{workload}","tier":"t{}"}}"#,
+            workload % 3
+        )),
         host_network: false,
         node: Some(format!("node-{}", pod % NODES)),
-        container_ports: Some(format!(r#"[{{"name":"main","port":{},"protocol":"TCP","owner":"container"}}]"#, port(workload))),
+        container_ports: Some(format!(
+            r#"[{{"name":"main","port":{},"protocol":"TCP","owner":"container"}}]"#,
+            port(workload)
+        )),
         service_account: None,
         evidence: "bench".into(),
     }

@@ -225,17 +225,36 @@ impl Edges {
         self.len() == 0
     }
 
-    /// The rows of the hour, in an order that depends on nothing but their content.
+    /// The rows of the hour, in an order that depends on nothing but records and inventory.
     pub fn rows(&self, hour: Hour, book: &Book, judge: &Judge<'_>) -> Vec<EdgeRow> {
+        let outside = self.outside.values().flat_map(|outsiders| &outsiders.edges);
+        let outside = outside.map(|(key, (sums, count))| (key, sums, *count));
         let inside = self
             .inside
             .iter()
-            .map(|(key, sums)| row(hour, key, sums, AddressCount::default(), book, judge));
-        let outside = self.outside.values().flat_map(|outsiders| &outsiders.edges);
-        let outside = outside.map(|(key, (sums, count))| row(hour, key, sums, *count, book, judge));
-        let mut rows: Vec<EdgeRow> = inside.chain(outside).collect();
-        rows.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
-        rows
+            .map(|(key, sums)| (key, sums, AddressCount::default()));
+        let mut edges: Vec<_> = inside.chain(outside).collect();
+        // Numbers of verdicts follow the order in which they were asked for; what they say does not.
+        edges.sort_unstable_by(|(a, ..), (b, ..)| {
+            let order = |key: &EdgeKey| {
+                (
+                    key.client,
+                    key.server,
+                    key.port,
+                    key.protocol,
+                    key.observed,
+                    key.class,
+                )
+            };
+            let reasons = |key: &EdgeKey| &judge.judged(key.judged).reasons;
+            order(a)
+                .cmp(&order(b))
+                .then_with(|| reasons(a).cmp(reasons(b)))
+        });
+        edges
+            .into_iter()
+            .map(|(key, sums, count)| row(hour, key, sums, count, book, judge))
+            .collect()
     }
 }
 
@@ -279,36 +298,6 @@ fn folded(key: EdgeKey, external_clients: bool) -> EdgeKey {
             ..key
         }
     }
-}
-
-type SortKey<'r> = (
-    [&'r str; 3],
-    [Option<&'r str>; 4],
-    (i32, i32),
-    (&'r str, &'r str, &'r str, &'r str),
-);
-
-fn sort_key(row: &EdgeRow) -> SortKey<'_> {
-    (
-        [
-            &row.client_kind,
-            &row.server_kind,
-            &row.client_identified_by,
-        ],
-        [
-            row.client_namespace.as_deref(),
-            row.client_name.as_deref(),
-            row.server_namespace.as_deref(),
-            row.server_name.as_deref(),
-        ],
-        (row.protocol, row.server_port),
-        (
-            &row.client_addr,
-            &row.server_addr,
-            &row.observation,
-            &row.reasons,
-        ),
-    )
 }
 
 /// The columns of one party.
