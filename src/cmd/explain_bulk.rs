@@ -3,20 +3,17 @@
 //! Probes are taken as they arrive, split among the cores and answered in order; a program that waits for its answer
 //! before it asks again gets it. Memory is bounded by [`BLOCK`], however long the input or a line of it.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::{iter, thread};
 
-use flowaudit_ingest::inventory::ImportSettings;
-use flowaudit_ingest::inventory::read::{self, Content};
-use flowaudit_ingest::source::input;
-use flowaudit_ingest::{Input, Severity as ProblemSeverity};
+use flowaudit_ingest::source::input::{self, Located};
+use flowaudit_ingest::{Input, Problem, Severity as ProblemSeverity};
 use flowaudit_rules::bulk::{Bulk, ProbeError};
 use flowaudit_rules::cluster::Cluster;
 use flowaudit_rules::evaluate::Engine;
-use flowaudit_rules::kubernetes::{Change, Issue, Object, Severity, WatchEvent};
+use flowaudit_rules::kubernetes::{self, Issue, Object, Severity};
 use flowaudit_rules::policy_set::PolicySet;
 
 use crate::cmd::{ingest, inventory};
@@ -24,6 +21,8 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Word, say};
 use crate::output::{self, counted};
 
+/// A longer manifest is refused.
+const TEXT_BYTES_MAX: u64 = 1 << 30;
 /// Bytes read at once; a longer line is not a probe.
 const BLOCK: usize = 1 << 20;
 /// Fewer probes are not worth a second thread.
@@ -90,39 +89,27 @@ impl World {
             .iter()
             .map(|path| Input::from(path.as_path()))
             .collect();
-        let (located, mut problems) =
-            input::locate(&inputs, &read::is_wanted).map_err(|error| {
-                let help = error.help();
-                Failure::usage(error, help)
-            })?;
+        let (located, mut problems) = input::locate(&inputs, &is_manifest).map_err(|error| {
+            let help = error.help();
+            Failure::usage(error, help)
+        })?;
         let mut world = World {
             objects: Vec::new(),
             issues: Vec::new(),
             is_whole: true,
         };
-        // Manifests are taken together, whenever they were made.
-        let settings = ImportSettings {
-            at: Some(chrono::DateTime::UNIX_EPOCH),
-            ..ImportSettings::default()
-        };
         for located in &located {
-            let Some(part) = read::read(
-                located,
-                &settings,
-                chrono::DateTime::UNIX_EPOCH,
-                &mut problems,
-            ) else {
-                continue;
-            };
-            match part.content {
-                Content::Snapshot(manifest) => {
+            match text(located) {
+                Ok(text) => {
+                    let manifest = kubernetes::read(&located.name(), &text);
                     world.objects.extend(manifest.objects);
                     world.issues.extend(manifest.issues);
                 }
-                Content::Watch(watch) => {
-                    world.objects.extend(at_its_end(watch.events));
-                    world.issues.extend(watch.issues);
-                }
+                Err(error) => problems.push(Problem::failed(
+                    located.name(),
+                    format!("cannot be read: {error}"),
+                    "see to it that it can be, and run again; the answers rest on the others",
+                )),
             }
         }
         ingest::problems(&problems);
@@ -133,17 +120,29 @@ impl World {
     }
 }
 
-/// What is there when a watch ends.
-fn at_its_end(events: Vec<WatchEvent>) -> Vec<Object> {
-    let mut last: BTreeMap<String, Object> = BTreeMap::new();
-    for event in events {
-        let title = event.object.title();
-        match event.change {
-            Change::Added | Change::Modified => last.insert(title, event.object),
-            Change::Deleted => last.remove(&title),
-        };
+/// Whether a file of a folder is meant; a file that is named itself always is.
+fn is_manifest(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    matches!(ending, Some("yaml" | "yml" | "json"))
+}
+
+fn text(located: &Located) -> io::Result<String> {
+    let (Located::File(path) | Located::Stream(path)) = located else {
+        return text_within(io::stdin().lock());
+    };
+    text_within(File::open(path)?)
+}
+
+fn text_within(file: impl Read) -> io::Result<String> {
+    let mut text = String::new();
+    let bytes = file.take(TEXT_BYTES_MAX + 1).read_to_string(&mut text)?;
+    match bytes as u64 > TEXT_BYTES_MAX {
+        true => Err(io::Error::other(format!(
+            "it is longer than {}",
+            output::bytes(TEXT_BYTES_MAX)
+        ))),
+        false => Ok(text),
     }
-    last.into_values().collect()
 }
 
 /// Answers line by line, in order; returns how many could not be answered.

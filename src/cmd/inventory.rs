@@ -53,6 +53,9 @@ pub(crate) struct Import {
     cluster: settings::Cluster,
 }
 
+/// Warnings told one by one; what is left out is always named.
+const WARNINGS_TOLD: usize = 10;
+
 /// What a snapshot shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Shows {
@@ -256,13 +259,26 @@ pub(crate) fn told(summary: &ImportSummary) {
     }
 }
 
-/// Names each object that was left out or is odd: the first word says which.
+/// Names each object that was left out, and some of those that are odd: the first word says which.
 pub(crate) fn issues(issues: &[Issue]) {
-    for issue in issues {
+    let is_error = |issue: &&Issue| issue.severity == Severity::Error;
+    let warnings = issues.iter().filter(|issue| !is_error(issue));
+    let more = warnings.clone().count().saturating_sub(WARNINGS_TOLD);
+    let mut helped = None;
+    for issue in warnings
+        .take(WARNINGS_TOLD)
+        .chain(issues.iter().filter(is_error))
+    {
         tell(issue);
-        if let Some(help) = issue.help() {
+        let help = issue.help();
+        // Advice is not repeated for each of a hundred objects.
+        if let Some(help) = help.as_ref().filter(|_| help != helped) {
             say(Word::Help, help);
         }
+        helped = help;
+    }
+    if more > 0 {
+        say(Word::Warning, format!("{more} more objects are odd"));
     }
 }
 

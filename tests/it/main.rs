@@ -1,0 +1,128 @@
+//! What a user sees, through the binary: one file per concern.
+#![cfg(test)]
+
+mod bad_input;
+mod bulk;
+mod demo;
+mod settings;
+mod text;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use std::io::Write;
+
+/// A folder of its own for a test, and the binary in it.
+struct Place {
+    dir: tempfile::TempDir,
+}
+
+/// What a command said.
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Place {
+    fn new() -> Self {
+        Place {
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flowaudit"));
+        command.current_dir(self.dir.path()).args(arguments);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("FLOWAUDIT_") {
+                command.env_remove(name);
+            }
+        }
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Said {
+        Said::from(
+            self.command(arguments)
+                .stdin(Stdio::null())
+                .output()
+                .unwrap(),
+        )
+    }
+
+    fn run_with(&self, arguments: &[&str], input: &[u8]) -> Said {
+        let mut child = self
+            .command(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let input = input.to_vec();
+        let writer = std::thread::spawn(move || {
+            // A command that stops at once does not read all of it.
+            let _ = stdin.write_all(&input);
+        });
+        let output = child.wait_with_output().unwrap();
+        writer.join().unwrap();
+        Said::from(output)
+    }
+
+    /// Rows of a table as the lake counts them.
+    fn rows(&self, table: &str) -> u64 {
+        let stats = self.run(&["lake", "stats", "-o", "json"]);
+        let stats: serde_json::Value = serde_json::from_str(&stats.out).unwrap();
+        let row = stats
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|row| row["table"] == table);
+        row.unwrap()["rows"].as_u64().unwrap()
+    }
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Self {
+        Said {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Said {
+    #[track_caller]
+    fn check(&self, code: i32, in_err: &[&str]) -> &Self {
+        assert_eq!(self.code, code, "{}\n{}", self.out, self.err);
+        for text in in_err {
+            assert!(self.err.contains(text), "`{text}` is not in:\n{}", self.err);
+        }
+        assert!(!self.err.contains("panicked"), "{}", self.err);
+        self
+    }
+}
+
+fn text_of(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// A record in the shape of the log service.
+fn record(port: u16) -> String {
+    format!(
+        r#"{{"version":"1","account-id":"1","eni-id":"eni-1","vm-id":"i-1","vswitch-id":"vsw-1","vpc-id":"vpc-1","type":"IPv4","protocol":"6","srcaddr":"10.0.0.1","srcport":"{port}","dstaddr":"10.0.0.2","dstport":"80","direction":"in","packets":"2","bytes":"80","start":"1795507200","end":"1795507260","log-status":"OK","action":"ACCEPT"}}"#
+    ) + "\n"
+}
