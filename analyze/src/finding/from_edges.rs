@@ -167,26 +167,29 @@ impl FindingsOfDay {
                 externals.for_each(|end| keep(&mut evidence.peers, end.display()));
             }
         }
+        // A side is enforced on the node of its pod; where none denies, both nodes may matter.
+        let denied = |side: fn(&Reasons) -> &SideSummary| reasons.as_ref().is_some_and(|reasons| side(reasons).verdict == "denied");
+        let (egress, ingress) = (denied(|reasons| &reasons.egress), denied(|reasons| &reasons.ingress));
         let ends = [
             (
                 &edge.client_kind,
                 &edge.client_namespace,
                 &edge.client_name,
-                detection != Detection::UnprotectedIngress,
+                (detection != Detection::UnprotectedIngress, egress || !ingress),
             ),
             (
                 &edge.server_kind,
                 &edge.server_namespace,
                 &edge.server_name,
-                detection != Detection::UnprotectedEgress,
+                (detection != Detection::UnprotectedEgress, ingress || !egress),
             ),
         ];
-        for (kind, namespace, name, concerned) in ends {
+        for (kind, namespace, name, (concerned, enforces)) in ends {
             if let (true, "pod", Some(namespace), Some(name)) =
                 (concerned, kind.as_str(), namespace, name)
             {
                 keep(&mut evidence.pods, format!("{namespace}/{name}"));
-                if let Some(node) = labels.node_of(namespace, name) {
+                if let Some(node) = labels.node_of(namespace, name).filter(|_| enforces) {
                     keep(&mut evidence.nodes, node.to_owned());
                 }
             }
@@ -246,12 +249,9 @@ impl FindingsOfDay {
             Detection::PolicyNotEnforced => (
                 format!("{client} → {server} {service}: denied by policy, not stopped"),
                 format!(
-                    "{said}. All the same {} and {} were seen between them{}{}",
-                    plural(counts("established"), "established connection"),
-                    plural(
-                        collected.totals.connections - counts("established"),
-                        "other attempt"
-                    ),
+                    "{said}. All the same there were {} between them, {} of them established{}{}",
+                    plural(collected.totals.connections, "connection"),
+                    counts("established"),
                     if collected.sides.contains(&Direction::Egress) {
                         "; what a pod's egress policy denies never reaches its network interface, so the records alone prove it"
                     } else {
@@ -376,7 +376,11 @@ fn if_wanted(
             Direction::Ingress => (server, client),
             Direction::Egress => (client, server),
         };
-        text.push_str(&remedy::admit_peer(subject, *direction, peer, port, labels));
+        // Of findings with two ends, the peers in the evidence are the networks of the external one.
+        let networks = &collected.evidence.peers;
+        text.push_str(&remedy::admit_peer(
+            subject, *direction, peer, networks, port, labels,
+        ));
     }
     text
 }

@@ -48,17 +48,30 @@ pub fn admit_observed(
     observed: &Observed,
     labels: &WorkloadLabels,
 ) -> String {
+    let name = policy_name(&[name_of(subject), direction.as_str(), "observed"]);
+    let always = match direction {
+        Direction::Ingress => "",
+        Direction::Egress => DNS_RULE,
+    };
+    admit(&name, subject, direction, always, observed, labels)
+}
+
+fn admit(
+    name: &str,
+    subject: &Subject,
+    direction: Direction,
+    always: &str,
+    observed: &Observed,
+    labels: &WorkloadLabels,
+) -> String {
     let mut yaml = head(
         &subject.namespace,
-        &policy_name(subject, direction),
+        name,
         &selector(subject, labels, 2),
         direction,
     );
     let mut left_out = Vec::new();
-    let mut rules = String::new();
-    if direction == Direction::Egress {
-        rules.push_str(DNS_RULE);
-    }
+    let mut rules = always.to_owned();
     // Peers with the same ports make one rule.
     let mut by_ports: BTreeMap<Vec<(i32, i32)>, BTreeSet<String>> = BTreeMap::new();
     for (peer, ports) in observed {
@@ -115,16 +128,47 @@ pub fn default_deny(namespace: &str, direction: Direction) -> String {
     yaml
 }
 
-/// A rule of one policy that would admit one peer on one port, for traffic that turns out to be wanted.
+/// A policy that would admit one peer on one port, for traffic that turns out to be wanted. `networks` are those of the
+/// external addresses, where the peer is all of them together.
+///
+/// Policies add up, so it stands beside those there are; it is named by all it is about, so that applying it replaces
+/// none of them.
 pub fn admit_peer(
     subject: &Subject,
     direction: Direction,
     peer: &Subject,
+    networks: &BTreeSet<String>,
     port: (i32, i32),
     labels: &WorkloadLabels,
 ) -> String {
-    let observed = Observed::from([(peer.clone(), BTreeSet::from([port]))]);
-    admit_observed(subject, direction, &observed, labels)
+    let peers = if peer.kind == "external" && peer.name.is_empty() {
+        networks
+            .iter()
+            .map(|network| Subject {
+                name: network.clone(),
+                ..peer.clone()
+            })
+            .collect()
+    } else {
+        vec![peer.clone()]
+    };
+    let observed: Observed = peers
+        .into_iter()
+        .map(|peer| (peer, BTreeSet::from([port])))
+        .collect();
+    let name = policy_name(&[
+        name_of(subject),
+        match direction {
+            Direction::Ingress => "from",
+            Direction::Egress => "to",
+        },
+        &peer.namespace,
+        name_of(peer),
+        word(port.1).unwrap_or_default(),
+        &port.0.to_string(),
+    ]);
+    // What denies the traffic isolates the pods already: this admits the one thing and no more.
+    admit(&name, subject, direction, "", &observed, labels)
 }
 
 /// Without it an egress-isolated pod resolves no name and nothing else works.
@@ -206,27 +250,32 @@ fn word(protocol: i32) -> Option<&'static str> {
     }
 }
 
-/// A name the API server accepts: workload and direction, cut to a DNS label.
-fn policy_name(subject: &Subject, direction: Direction) -> String {
-    let base = if subject.workload.is_empty() {
-        &subject.name
-    } else {
-        &subject.workload
-    };
-    let clean: String = base
-        .chars()
-        .map(|c| {
-            if c.is_ascii_lowercase() || c.is_ascii_digit() {
-                c
-            } else {
-                '-'
-            }
-        })
-        .take(50)
-        .collect();
-    let clean = clean.trim_matches('-');
-    let clean = if clean.is_empty() { "workload" } else { clean };
-    format!("{clean}-{}", direction.as_str())
+/// What a policy's name calls a subject.
+fn name_of(subject: &Subject) -> &str {
+    [&subject.workload, &subject.name, &subject.kind]
+        .into_iter()
+        .find(|text| !text.is_empty())
+        .map_or("", String::as_str)
+}
+
+/// A name the API server accepts, of parts that are cut so that it never is too long.
+fn policy_name(parts: &[&str]) -> String {
+    let mut words = Vec::new();
+    for part in parts {
+        let clean: String = part
+            .chars()
+            .map(|c| match c.to_ascii_lowercase() {
+                c if c.is_ascii_lowercase() || c.is_ascii_digit() => c,
+                _ => '-',
+            })
+            .take(60)
+            .collect();
+        let clean = clean.trim_matches('-');
+        if !clean.is_empty() {
+            words.push(clean.to_owned());
+        }
+    }
+    words.join("-")
 }
 
 #[cfg(test)]
@@ -362,6 +411,54 @@ mod tests {
             8080,
             Outcome::Denied,
         );
+    }
+
+    #[test]
+    fn all_external_addresses_are_their_networks() {
+        let labels = WorkloadLabels::new(&[pod("web", r#"{"app":"web"}"#)]);
+        let external = Subject {
+            kind: "external".into(),
+            ..Subject::default()
+        };
+        let networks = BTreeSet::from(["192.0.2.0/24".to_owned(), "2001:db8::/64".to_owned()]);
+        let yaml = admit_peer(
+            &workload("web"),
+            Direction::Egress,
+            &external,
+            &networks,
+            (443, 6),
+            &labels,
+        );
+        assert!(yaml.contains("name: \"web-to-external-tcp-443\""), "{yaml}");
+        let manifest = kubernetes::read("remedy", &yaml);
+        assert!(manifest.issues.is_empty(), "{yaml}\n{:?}", manifest.issues);
+        for network in &networks {
+            assert!(yaml.contains(&format!("cidr: \"{network}\"")), "{yaml}");
+        }
+        assert!(!yaml.contains("kube-dns"), "it admits nothing else: {yaml}");
+    }
+
+    #[test]
+    fn what_admits_different_traffic_has_different_names() {
+        let labels = WorkloadLabels::new(&[]);
+        let elsewhere = Subject {
+            namespace: "bookstore".into(),
+            ..workload("cart")
+        };
+        let peers = [&workload("cart"), &workload("web"), &elsewhere];
+        let mut names = BTreeSet::new();
+        for direction in [Direction::Ingress, Direction::Egress] {
+            for peer in peers {
+                for port in [(53, 17), (53, 6), (80, 6)] {
+                    let none = BTreeSet::new();
+                    let yaml =
+                        admit_peer(&workload("redis"), direction, peer, &none, port, &labels);
+                    names.insert(yaml.lines().nth(3).map(str::to_owned));
+                }
+            }
+        }
+        assert_eq!(names.len(), 2 * 3 * 3, "{names:?}");
+        assert!(!names.contains(&None));
     }
 
     #[test]
