@@ -4,8 +4,11 @@ use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::str::FromStr;
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use serde::Serialize;
+
+/// A narrower terminal wraps better by itself.
+const TERMINAL_WIDTH_MIN: u16 = 80;
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -89,15 +92,24 @@ pub(crate) fn table(headers: &[&str], rows: impl Iterator<Item = Vec<String>>) -
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     // In a pipe nothing is wrapped: one row stays one line.
-    if io::stdout().is_terminal() {
+    let is_wide_enough = table
+        .width()
+        .is_some_and(|width| width >= TERMINAL_WIDTH_MIN);
+    if io::stdout().is_terminal() && is_wide_enough {
         table.set_content_arrangement(ContentArrangement::Dynamic);
     }
     table.set_header(headers.iter().map(|header| header.to_uppercase()));
     for row in rows {
         table.add_row(row.iter().map(|cell| printable(cell).into_owned()));
     }
-    for column in table.column_iter_mut() {
+    // Only the widest column, which holds sentences, gives way; ids and times stay in one piece.
+    let widths = table.column_max_content_widths();
+    let widest = widths.iter().max().copied().unwrap_or_default();
+    for (column, width) in table.column_iter_mut().zip(widths) {
         column.set_padding((0, 2));
+        if width < widest {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
     table.trim_fmt() + "\n"
 }

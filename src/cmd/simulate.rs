@@ -83,13 +83,20 @@ impl Simulate {
         };
         output::one(settings.output, &report, || {
             let out = self.out.display();
+            // A busy hour comes without truth, so nobody counted its connections.
+            let connections = match self.records {
+                Some(_) => String::new(),
+                None => format!(
+                    " of {}",
+                    output::counted(report.connections, "connection", "connections")
+                ),
+            };
             format!(
-                "seed {seed}: {} and {} in {} files, {}\n\nTo try them:\n  \
+                "seed {seed}: {}{connections} in {} files, {}\n\nTo try them:\n  \
                  flowaudit --lake {out}/lake ingest {out}/flows\n  \
                  flowaudit --lake {out}/lake inventory import {out}/inventory\n  \
                  flowaudit --lake {out}/lake analyze\n",
                 output::counted(report.records, "record", "records"),
-                output::counted(report.connections, "connection", "connections"),
                 output::count(report.files),
                 output::bytes(report.bytes),
             )
