@@ -45,9 +45,11 @@ struct Alike {
         (EdgeKey, EdgeSums, [u64; Evidence::ALL.len()]),
         foldhash::fast::FixedState,
     >,
-    /// Ports that a holding serves, sorted, by number of the holding.
-    served: Vec<Option<Vec<(u16, u8)>>>,
+    served: ServedByHolding,
 }
+
+/// Ports that a holding serves, with their protocols, sorted; by number of the holding, as far as it was asked.
+type ServedByHolding = Vec<Option<Vec<(u16, u8)>>>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct AlikeKey {
@@ -193,7 +195,7 @@ struct EndsOf<'e, 'a, 'j> {
     judge: &'e mut Judge<'j>,
     tuple: &'e Tuple,
     /// Remembered per holding where nothing changes within the hour.
-    served: Option<&'e mut Vec<Option<Vec<(u16, u8)>>>>,
+    served: Option<&'e mut ServedByHolding>,
 }
 
 impl EndsOf<'_, '_, '_> {

@@ -168,20 +168,33 @@ impl FindingsOfDay {
             }
         }
         // A side is enforced on the node of its pod; where none denies, both nodes may matter.
-        let denied = |side: fn(&Reasons) -> &SideSummary| reasons.as_ref().is_some_and(|reasons| side(reasons).verdict == "denied");
-        let (egress, ingress) = (denied(|reasons| &reasons.egress), denied(|reasons| &reasons.ingress));
+        let denied = |side: fn(&Reasons) -> &SideSummary| {
+            reasons
+                .as_ref()
+                .is_some_and(|reasons| side(reasons).verdict == "denied")
+        };
+        let (egress, ingress) = (
+            denied(|reasons| &reasons.egress),
+            denied(|reasons| &reasons.ingress),
+        );
         let ends = [
             (
                 &edge.client_kind,
                 &edge.client_namespace,
                 &edge.client_name,
-                (detection != Detection::UnprotectedIngress, egress || !ingress),
+                (
+                    detection != Detection::UnprotectedIngress,
+                    egress || !ingress,
+                ),
             ),
             (
                 &edge.server_kind,
                 &edge.server_namespace,
                 &edge.server_name,
-                (detection != Detection::UnprotectedEgress, ingress || !egress),
+                (
+                    detection != Detection::UnprotectedEgress,
+                    ingress || !egress,
+                ),
             ),
         ];
         for (kind, namespace, name, (concerned, enforces)) in ends {

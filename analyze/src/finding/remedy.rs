@@ -119,7 +119,8 @@ fn admit(
 
 /// A policy that isolates every pod of a namespace and admits nothing.
 pub fn default_deny(namespace: &str, direction: Direction) -> String {
-    let name = format!("default-deny-{}", direction.as_str());
+    // A namespace may well have a narrower policy called `default-deny-ingress`; this one must not replace it.
+    let name = format!("default-deny-{}-all-pods", direction.as_str());
     let mut yaml = head(namespace, &name, "  podSelector: {}\n", direction);
     match direction {
         Direction::Ingress => yaml.push_str("  ingress: []\n"),
