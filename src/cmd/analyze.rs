@@ -6,11 +6,11 @@ use chrono::Utc;
 use clap::Args;
 use flowaudit_analyze::coverage::{Coverage, Step};
 use flowaudit_analyze::{Progress as At, Selection, Summary, run};
-use flowaudit_lake::Lake;
+use flowaudit_lake::{Lake, Table};
 use serde::Serialize;
 
 use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::failure::{Failure, Word, say};
 use crate::findings_view;
 use crate::output::{self, count, counted};
 use crate::progress::Progress;
@@ -65,6 +65,7 @@ impl Analyze {
             again: self.again,
         };
         let lake = settings.open_lake()?;
+        warn_of_what_is_missing(&lake)?;
         let summary = analyze(&lake, &settings, &selection)?;
         let report = Report {
             hours: summary
@@ -87,6 +88,29 @@ impl Analyze {
             false => Exit::Clean,
         })
     }
+}
+
+/// An analysis of half of what it needs looks like one that found nothing.
+fn warn_of_what_is_missing(lake: &Lake) -> Result<(), Failure> {
+    let snapshot = lake.snapshot()?;
+    if snapshot.rows(Table::Flows) == 0 {
+        say(
+            Word::Warning,
+            "the lake holds no flows, so there is nothing to analyse",
+        );
+        say(Word::Help, "bring them in with `flowaudit ingest FILES`");
+    }
+    if snapshot.rows(Table::Endpoints) == 0 {
+        say(
+            Word::Warning,
+            "the lake holds no inventory, so nobody is known to have held any address: all count as external",
+        );
+        say(
+            Word::Help,
+            "bring it in with `flowaudit inventory import`, which has the hours it concerns analysed again",
+        );
+    }
+    Ok(())
 }
 
 /// Analyses what is due, with progress.

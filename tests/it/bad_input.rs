@@ -243,3 +243,28 @@ fn output_that_cannot_be_written_is_a_failure() {
         "{err}"
     );
 }
+
+#[test]
+fn half_of_what_an_analysis_needs_is_not_a_clean_result_without_a_word() {
+    let place = Place::new();
+    place.write("log.jsonl", record(1));
+    place.run(&["ingest", "log.jsonl"]).check(0, &[]);
+    place
+        .run(&["analyze"])
+        .check(0, &["warning: the lake holds no inventory", " help: "]);
+
+    let place = Place::new();
+    let pod = "kind: Pod\napiVersion: v1\nmetadata: {name: a, namespace: shop}\nstatus: {podIP: 10.0.0.1}\n";
+    place.write("pod.yaml", pod);
+    let import = [
+        "inventory",
+        "import",
+        "pod.yaml",
+        "--at",
+        "2026-11-23T08:00:00Z",
+    ];
+    place.run(&import).check(0, &[]);
+    let said = place.run(&["analyze"]);
+    said.check(0, &["warning: the lake holds no flows", "flowaudit ingest"]);
+    assert!(!said.err.contains("no inventory"), "{}", said.err);
+}
