@@ -19,7 +19,7 @@ help: ## list these targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 
 demo: ## the main job on the sample logs: findings, coverage, what to try next
-	@cargo run --quiet --locked -p flowaudit -- demo
+	@cargo run --locked -p flowaudit -- demo
 
 test: lint unit readers fuzz-smoke ## everything CI runs
 	@echo "make test: all passed"

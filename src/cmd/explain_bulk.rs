@@ -163,7 +163,12 @@ fn answer_all(bulk: &Bulk<'_>, mut input: impl Read, name: &str) -> Result<u64, 
         let length = match input.read(&mut block) {
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(cannot_read(name, error)),
+            Err(error) => {
+                let error =
+                    anyhow::Error::new(error).context(format!("cannot read on in probes `{name}`"));
+                let help = "what was answered stands; run again when they can be read";
+                return Err(Failure::outside(error, Some(help.to_owned())));
+            }
         };
         let Some(whole) = lines.take(block.get(..length).unwrap_or_default()) else {
             continue;
