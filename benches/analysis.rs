@@ -7,6 +7,12 @@
 //! to three windows, each logged at both interfaces and in both directions, some external clients; about ten records per
 //! distinct five-tuple.
 
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a program to be watched: it prints, and stops where it cannot go on"
+)]
+
 use std::process::Command;
 use std::time::Instant;
 
