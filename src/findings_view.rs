@@ -142,8 +142,13 @@ fn cells(row: &FindingRow) -> Vec<String> {
         format!("{}: {}", row.detection, row.title),
         count(u64::try_from(row.connections).unwrap_or_default()),
         rfc3339(row.last_seen_us),
-        row.fingerprint.chars().take(SHORT).collect(),
+        short(row).to_owned(),
     ]
+}
+
+/// The beginning of its id, by which `findings show` knows it.
+pub(crate) fn short(row: &FindingRow) -> &str {
+    row.fingerprint.get(..SHORT).unwrap_or(&row.fingerprint)
 }
 
 /// The whole finding as text.

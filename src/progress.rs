@@ -16,14 +16,17 @@ pub(crate) struct Progress {
 }
 
 enum Shown {
+    Nothing,
     Bar(ProgressBar),
     Lines { said: Instant },
 }
 
 impl Progress {
     /// Begins; nothing is shown yet.
-    pub(crate) fn start() -> Self {
-        let shown = if io::stderr().is_terminal() {
+    pub(crate) fn start(quiet: bool) -> Self {
+        let shown = if quiet {
+            Shown::Nothing
+        } else if io::stderr().is_terminal() {
             let bar = ProgressBar::new(0);
             // The template is ours and fixed; were it wrong, the plain bar would do.
             if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3}%  {msg}") {
@@ -41,6 +44,7 @@ impl Progress {
     /// `done` of `total`, in whatever unit, and what is being done.
     pub(crate) fn at(&mut self, done: u64, total: u64, doing: impl FnOnce() -> String) {
         match &mut self.shown {
+            Shown::Nothing => {}
             Shown::Bar(bar) => {
                 bar.set_length(total.max(1));
                 bar.set_position(done);

@@ -7,6 +7,7 @@
 //! Variables that are not settings are left alone: Kubernetes gives a pod beside a Service called `flowaudit` variables
 //! like `FLOWAUDIT_PORT`. For that reason no setting may be called so.
 
+use std::fmt::Display;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ use flowaudit_rules::evaluate::Engine;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
-use crate::failure::{Failure, Mistake};
+use crate::failure::{Failure, Mistake, tell};
 use crate::output::Format;
 use crate::when::Span;
 
@@ -67,6 +68,9 @@ pub(crate) struct Everywhere {
         hide_possible_values = true
     )]
     pub output: Option<Format>,
+    /// No progress and no closing words on standard error; errors and warnings stay
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
 }
 
 /// The cluster: `cluster:` in the file.
@@ -319,6 +323,7 @@ impl Typed {
         Ok(Settings {
             lake: place(&lake)?,
             output: everywhere.output.or(file.output).unwrap_or_default(),
+            quiet: everywhere.quiet,
             fail_on: fail.fail_on.or(file.fail_on).unwrap_or_default(),
             cluster: cluster
                 .name
@@ -337,6 +342,8 @@ pub(crate) struct Settings {
     pub lake: PathBuf,
     /// How results are printed.
     pub output: Format,
+    /// Whether standard error is for errors and warnings only.
+    pub quiet: bool,
     /// When findings make the exit code 1.
     pub fail_on: FailOn,
     /// The cluster the inventory is from.
@@ -356,6 +363,13 @@ impl Settings {
     /// Opens the lake, or makes it.
     pub(crate) fn create_or_open_lake(&self) -> Result<Lake, Failure> {
         Ok(Lake::create_or_open(&self.lake)?)
+    }
+
+    /// A closing word on standard error, unless none is wanted.
+    pub(crate) fn tell(&self, text: impl Display) {
+        if !self.quiet {
+            tell(text);
+        }
     }
 
     /// Every setting with its key and value, in the order of the file.
@@ -442,7 +456,7 @@ impl FromStr for FailOn {
     }
 }
 
-impl std::fmt::Display for FailOn {
+impl Display for FailOn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             FailOn::Never => "never",
@@ -483,7 +497,7 @@ impl FromStr for Size {
     }
 }
 
-impl std::fmt::Display for Size {
+impl Display for Size {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let whole = UNITS
             .iter()
@@ -567,7 +581,7 @@ fn engine(word: &str) -> Result<Engine, String> {
 }
 
 /// A value that is written as text, checked where it stands, so that the message has its line.
-fn text<'de, D: Deserializer<'de>, T: FromStr<Err: std::fmt::Display>>(
+fn text<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
+use crate::failure::{Failure, Mistake};
+
 /// Units and their seconds.
 const UNITS: [(char, i64); 4] = [('s', 1), ('m', 60), ('h', 3_600), ('d', 86_400)];
 
@@ -102,9 +104,17 @@ pub(crate) struct Window {
 
 impl Window {
     /// Begin and end in microseconds since the epoch.
-    pub(crate) fn us(self, now: DateTime<Utc>) -> (Option<i64>, Option<i64>) {
+    pub(crate) fn us(self, now: DateTime<Utc>) -> Result<(Option<i64>, Option<i64>), Failure> {
         let us = |when: When| when.seen_from(now).timestamp_micros();
-        (self.since.map(us), self.until.map(us))
+        match (self.since.map(us), self.until.map(us)) {
+            (Some(since), Some(until)) if since >= until => {
+                let (since, until) = (rfc3339(since), rfc3339(until));
+                let mistake = format!("nothing lies between --since {since} and --until {until}");
+                let help = "name a begin before the end; the end is not included";
+                Err(Failure::usage(Mistake(mistake), Some(help.to_owned())))
+            }
+            window => Ok(window),
+        }
     }
 }
 

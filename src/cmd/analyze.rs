@@ -58,7 +58,7 @@ impl Analyze {
             .analyze(&self.analyze)
             .fail(&self.fail)
             .check()?;
-        let (since_us, until_us) = self.window.us(Utc::now());
+        let (since_us, until_us) = self.window.us(Utc::now())?;
         let selection = Selection {
             since_us,
             until_us,
@@ -119,7 +119,7 @@ pub(crate) fn analyze(
     settings: &Settings,
     selection: &Selection,
 ) -> Result<Summary, Failure> {
-    let mut progress = Progress::start();
+    let mut progress = Progress::start(settings.quiet);
     let summary = run(lake, &settings.analyze, selection, |at: At| {
         progress.at(at.done as u64, at.hours as u64, || {
             format!(

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
 
 use crate::exit::Exit;
-use crate::failure::{Failure, tell};
+use crate::failure::Failure;
 use crate::output;
 use crate::settings::{self, Everywhere, Settings, Typed};
 
@@ -50,8 +50,8 @@ impl Config {
     pub(crate) fn run(&self, everywhere: &Everywhere) -> Result<Exit, Failure> {
         match self {
             Config::Check(all) => {
-                all.check(everywhere)?;
-                tell("the settings can be used");
+                let settings = all.check(everywhere)?;
+                settings.tell("the settings can be used");
             }
             Config::Show(all) => {
                 let settings = all.check(everywhere)?;

@@ -11,10 +11,10 @@ use flowaudit_ingest::inventory::{ImportSettings, import};
 
 use crate::cmd::{analyze, ingest, inventory};
 use crate::exit::Exit;
-use crate::failure::{Failure, tell};
-use crate::findings_view;
-use crate::output;
-use crate::settings::{Everywhere, Typed};
+use crate::failure::Failure;
+use crate::findings_view::{self, Finding};
+use crate::output::{self, Format};
+use crate::settings::{self, Everywhere, Typed};
 
 /// The sample logs, their inventory and a word on both: `sample-logs/sets/small`, as it was built in.
 static SET: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/sample_set.rs"));
@@ -27,27 +27,39 @@ static SET: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/sample_set.rs
 #[command(after_help = "\
 Examples:
   flowaudit demo
-  flowaudit demo --keep /tmp/flowaudit-demo")]
+  flowaudit demo --keep /tmp/flowaudit-demo
+  flowaudit demo --fail-on critical -o ndjson")]
 pub(crate) struct Demo {
     /// Keep the lake and the sample logs in this folder, to try other commands on
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+    #[command(flatten)]
+    fail: settings::Fail,
 }
 
 impl Demo {
     /// Runs the command.
     pub(crate) fn run(&self, everywhere: &Everywhere) -> Result<Exit, Failure> {
+        let mut settings = Typed::new(everywhere)?.fail(&self.fail).check()?;
         let temporary =
             tempfile::tempdir().map_err(|error| cannot_write("a temporary folder", error))?;
         let dir = self.keep.as_deref().unwrap_or(temporary.path());
         unpack(dir)?;
-        let mut settings = Typed::new(everywhere)?.check()?;
+        settings.tell(format!(
+            "sample logs of a made-up cluster, {} files",
+            SET.len()
+        ));
         settings.lake = dir.join("lake");
         let named = |folder: &str| [Input::from(dir.join(folder).as_path())];
+        // Programs get the findings, people the walk to them.
+        let show = |text: &str| match settings.output {
+            Format::Table => output::print(text),
+            _ => Ok(()),
+        };
         let lake = settings.create_or_open_lake()?;
 
         let read = ingest::ingest(&lake, &named("flows"), &settings)?;
-        output::print(&format!("== flow logs → lake\n{}\n", ingest::said(&read)))?;
+        show(&format!("== flow logs → lake\n{}\n", ingest::said(&read)))?;
 
         let imported = import(
             &lake,
@@ -56,7 +68,7 @@ impl Demo {
             Utc::now(),
         )?;
         inventory::told(&imported);
-        output::print(&format!(
+        show(&format!(
             "== inventory → lake\n{}\n",
             inventory::said(&imported)
         ))?;
@@ -70,18 +82,32 @@ impl Demo {
             },
         )?;
         let findings = findings_view::over_days(analysed.findings.clone());
-        output::print(&format!(
-            "== findings\n{}\n",
-            findings_view::list(&findings)
-        ))?;
-        if let Some(gravest) = findings.first() {
-            let text = output::printable(&findings_view::text(gravest)).into_owned();
-            output::print(&format!("== the gravest one\n{text}\n"))?;
+        match settings.output {
+            Format::Table => output::print(&format!(
+                "== findings\n{}\n",
+                findings_view::list(&findings)
+            ))?,
+            format => {
+                let items: Vec<Finding<'_>> = findings.iter().map(Finding::from).collect();
+                output::json(format, &items)?;
+            }
         }
-        output::print(&format!("== what was seen\n{}", analyze::said(&analysed)))?;
-        output::print(NOT_SEEN)?;
-        output::print(&next(self.keep.as_deref()))?;
-        Ok(Exit::Clean)
+        let gravest = findings.first();
+        if let Some(gravest) = gravest {
+            let text = output::printable(&findings_view::text(gravest)).into_owned();
+            show(&format!("== the gravest one\n{text}\n"))?;
+        }
+        show(&format!("== what was seen\n{}", analyze::said(&analysed)))?;
+        show(NOT_SEEN)?;
+        let id = gravest.map_or("ID", |gravest| findings_view::short(gravest));
+        show(&next(self.keep.as_deref(), id))?;
+        let reached = findings
+            .iter()
+            .any(|row| settings.fail_on.is_reached_by(&row.severity));
+        Ok(match reached {
+            true => Exit::Findings,
+            false => Exit::Clean,
+        })
     }
 }
 
@@ -89,15 +115,17 @@ const NOT_SEEN: &str = "\
 never in a flow log: traffic between pods of one node; denied egress that was dropped; who is behind a NAT
 ";
 
-fn next(kept: Option<&Path>) -> String {
+/// Commands that work as they stand, on the kept lake or on one's own logs.
+fn next(kept: Option<&Path>, id: &str) -> String {
     match kept {
         Some(dir) => {
             let dir = dir.display();
             format!(
                 "\n== try next\n  export FLOWAUDIT_LAKE={dir}/lake\n  \
                  flowaudit findings list --severity high\n  \
-                 flowaudit findings show ID\n  \
-                 flowaudit inventory who ADDR --at 2026-11-23T09:00:00Z\n  \
+                 flowaudit findings show {id}\n  \
+                 flowaudit explain --from payments/ledger-0 --to shop/redis-0 --port 6379 --at 2026-11-23T09:00:00Z\n  \
+                 flowaudit inventory who 10.0.3.5 --at 2026-11-23T09:00:00Z\n  \
                  flowaudit lake stats\n  \
                  duckdb -c \"select client_workload, server_workload, server_port, sum(connections) from '{dir}/lake/edges/**/*.parquet' group by all\"\n"
             )
@@ -118,10 +146,6 @@ fn unpack(dir: &Path) -> Result<(), Failure> {
         let written = fs::create_dir_all(folder).and_then(|()| fs::write(&path, bytes));
         written.map_err(|error| cannot_write(&path.display().to_string(), error))?;
     }
-    tell(format!(
-        "sample logs of a made-up cluster, {} files",
-        SET.len()
-    ));
     Ok(())
 }
 

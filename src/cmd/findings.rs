@@ -7,7 +7,7 @@ use flowaudit_lake::table::findings::FindingRow;
 use flowaudit_lake::{Lake, read};
 
 use crate::exit::Exit;
-use crate::failure::{Failure, Mistake, tell};
+use crate::failure::{Failure, Mistake};
 use crate::findings_view::{self, Finding};
 use crate::output::{self, Format, counted};
 use crate::settings::{self, Everywhere, Typed};
@@ -62,7 +62,7 @@ impl Findings {
 impl List {
     fn run(&self, everywhere: &Everywhere) -> Result<Exit, Failure> {
         let settings = Typed::new(everywhere)?.fail(&self.fail).check()?;
-        let (since, until) = self.window.us(Utc::now());
+        let (since, until) = self.window.us(Utc::now())?;
         let is_wanted = |row: &FindingRow| {
             since.is_none_or(|since| row.last_seen_us >= since)
                 && until.is_none_or(|until| row.first_seen_us < until)
@@ -84,7 +84,7 @@ impl List {
                 output::json(format, &items)?;
             }
         }
-        tell(counted(rows.len() as u64, "finding", "findings"));
+        settings.tell(counted(rows.len() as u64, "finding", "findings"));
         let reached = rows
             .iter()
             .any(|row| row.status == "open" && settings.fail_on.is_reached_by(&row.severity));

@@ -84,7 +84,7 @@ pub(crate) fn ingest(
     inputs: &[Input],
     settings: &Settings,
 ) -> Result<Summary, Failure> {
-    let mut progress = Progress::start();
+    let mut progress = Progress::start(settings.quiet);
     let mut show = |at: &At| {
         // Inputs differ in size, and what comes is not yet opened: each counts for a thousand.
         let within = at.bytes_total.map_or(0, |total| {

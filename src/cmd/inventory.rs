@@ -181,7 +181,7 @@ impl Who {
         let held: Vec<Held> = held.collect();
         if held.is_empty() {
             let at = rfc3339(at.timestamp_micros());
-            tell(format!(
+            settings.tell(format!(
                 "nobody is known to have held {} at {at}",
                 self.addr
             ));

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use crate::exit::Exit;
-use crate::failure::{Failure, Word, say, tell};
+use crate::failure::{Failure, Word, say};
 use crate::output;
 use crate::settings::{Everywhere, Typed};
 use crate::when::rfc3339;
@@ -81,7 +81,7 @@ impl LakeCommand {
                         ]
                     },
                 )?;
-                tell(format!(
+                settings.tell(format!(
                     "{} at `{}`",
                     output::counted(stats.commits, "commit", "commits"),
                     lake.name()
@@ -96,7 +96,7 @@ impl LakeCommand {
                 });
                 let rows: Vec<ProblemRow> = rows.collect();
                 if rows.is_empty() {
-                    tell(format!(
+                    settings.tell(format!(
                         "everything in `{}` is as its log says",
                         lake.name()
                     ));

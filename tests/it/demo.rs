@@ -249,3 +249,43 @@ fn a_lake_tells_who_held_an_address() {
     ]);
     nobody.check(0, &["nobody is known to have held 192.0.2.1"]);
 }
+
+#[test]
+fn what_it_says_to_try_next_works() {
+    let place = Place::new();
+    let demo = place.run(&["demo", "--keep", "kept"]);
+    let (_, next) = demo.check(0, &[]).out.split_once("== try next\n").unwrap();
+    let commands: Vec<Vec<&str>> = next
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("flowaudit "))
+        .map(|line| line.split(' ').collect())
+        .collect();
+    assert!(commands.len() >= 4, "{next}");
+    for command in commands {
+        let said = place.run(&[&["--lake", "kept/lake"], command.as_slice()].concat());
+        assert_eq!(said.code, 0, "{command:?}: {}", said.err);
+        assert!(said.out.lines().count() > 1, "{command:?}: {}", said.out);
+    }
+}
+
+#[test]
+fn programs_get_the_findings_and_the_exit_code_they_ask_for() {
+    let place = Place::new();
+    let said = place.run(&["demo", "-o", "ndjson", "--fail-on", "critical", "--quiet"]);
+    assert_eq!((said.code, said.err.as_str()), (1, ""));
+    assert!(said.out.lines().count() > 20, "{}", said.out);
+    for line in said.out.lines() {
+        let finding: Value = serde_json::from_str(line).unwrap();
+        assert!(finding["fingerprint"].is_string(), "{finding}");
+    }
+    place.run(&["demo", "--keep", "kept"]).check(0, &[]);
+    for (fail_on, code) in [("never", 0), ("critical", 1), ("low", 1)] {
+        for command in [&["analyze", "--again"][..], &["findings", "list"]] {
+            let rest = ["--lake", "kept/lake", "--fail-on", fail_on];
+            place.run(&[command, &rest].concat()).check(code, &[]);
+        }
+    }
+    let mild = ["findings", "list", "--detection", "blocked-attempt"];
+    let rest = ["--lake", "kept/lake", "--fail-on", "medium"];
+    place.run(&[&mild[..], &rest].concat()).check(0, &[]);
+}

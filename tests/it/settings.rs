@@ -80,6 +80,9 @@ fn arguments_that_cannot_be_meant_are_refused() {
         .run(&["analyze", "--since", "yesterday"])
         .check(2, &["`yesterday` is not a time"]);
     place
+        .run(&["analyze", "--since", "1h", "--until", "2h"])
+        .check(2, &["nothing lies between --since ", " help: "]);
+    place
         .run(&["explain", "--from", "a/b", "--to", "c/d"])
         .check(2, &["needs a port", "--port N"]);
     place.run(&["explain", "--from", "a/b"]).check(2, &["--to"]);
