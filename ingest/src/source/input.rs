@@ -130,6 +130,7 @@ pub fn locate(
     let mut found = Found {
         located: Vec::new(),
         known: BTreeSet::new(),
+        seen: 0,
         problems: Vec::new(),
         wanted,
     };
@@ -145,6 +146,8 @@ pub fn locate(
 struct Found<'w> {
     located: Vec<Located>,
     known: BTreeSet<Located>,
+    /// Files come across, those that are known already included.
+    seen: usize,
     problems: Vec<Problem>,
     wanted: &'w dyn Fn(&Path) -> bool,
 }
@@ -153,7 +156,7 @@ impl Found<'_> {
     fn named(&mut self, name: &str) -> Result<(), InputError> {
         match fs::metadata(name) {
             Ok(metadata) if metadata.is_dir() => {
-                let before = (self.known.len(), self.problems.len());
+                let before = (self.seen, self.problems.len());
                 let left_out = self.directory(Path::new(name), 0);
                 if left_out > 0 {
                     self.problems.push(Problem::note(
@@ -161,7 +164,7 @@ impl Found<'_> {
                         format!("holds {left_out} other or hidden files, left out"),
                     ));
                 }
-                if (self.known.len(), self.problems.len()) == before {
+                if (self.seen, self.problems.len()) == before {
                     return Err(InputError::EmptyDirectory {
                         name: name.to_owned(),
                     });
@@ -262,6 +265,7 @@ impl Found<'_> {
     }
 
     fn add(&mut self, located: Located) {
+        self.seen += 1;
         if self.known.insert(located.clone()) {
             self.located.push(located);
         }
@@ -322,6 +326,9 @@ mod tests {
         };
         let (found, problems) = names(&[named(&root)]);
         assert_eq!(found, ["a/b/three.gz", "a/two.log", "one.log"]);
+        assert_eq!(names(&[named(&root), named(&root)]).0, found);
+        let plain = named(&root.join("a/b"));
+        assert_eq!(names(&[plain.clone(), plain]).0, ["a/b/three.gz"]);
         assert_eq!(problems.len(), 1);
         assert!(
             problems[0]
