@@ -289,3 +289,27 @@ fn programs_get_the_findings_and_the_exit_code_they_ask_for() {
     let rest = ["--lake", "kept/lake", "--fail-on", "medium"];
     place.run(&[&mild[..], &rest].concat()).check(0, &[]);
 }
+
+#[test]
+fn every_remedy_is_taken_by_an_api_server_and_replaces_nothing() {
+    let place = Place::new();
+    let found = place.run(&["demo", "--keep", "kept", "-o", "ndjson"]);
+    let mut policies = 0;
+    for line in found.check(0, &[]).out.lines() {
+        let finding: Value = serde_json::from_str(line).unwrap();
+        let text = |key: &str| finding[key].as_str().unwrap().to_owned();
+        let remedy = text("remedy");
+        policies += remedy.matches("kind: NetworkPolicy").count();
+        place.write(&format!("remedies/{}.yaml", text("fingerprint")), remedy);
+    }
+    assert!(policies > 20, "{policies}");
+    let last = "kept/inventory/snapshot-20261123T103000Z.json";
+    let said = place.run(&["explain", "--inventory", "remedies", last, "--probes", "-"]);
+    said.check(0, &[]);
+    assert!(!said.err.contains("error: "), "{}", said.err);
+    // Only remedies of one and the same traffic may be one and the same policy.
+    let replaced = said.err.lines().filter(|line| {
+        line.contains("came before") && (line.contains("snapshot-") || !line.contains("shop/redis"))
+    });
+    assert_eq!(replaced.collect::<Vec<_>>(), Vec::<&str>::new());
+}

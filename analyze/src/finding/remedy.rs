@@ -133,7 +133,7 @@ pub fn default_deny(namespace: &str, direction: Direction) -> String {
 /// external addresses, where the peer is all of them together.
 ///
 /// Policies add up, so it stands beside those there are; it is named by all it is about, so that applying it replaces
-/// none of them.
+/// none of them. What a policy cannot say stands in a comment instead.
 pub fn admit_peer(
     subject: &Subject,
     direction: Direction,
@@ -157,6 +157,21 @@ pub fn admit_peer(
         .into_iter()
         .map(|peer| (peer, BTreeSet::from([port])))
         .collect();
+    if word(port.1).is_none() {
+        return format!(
+            "# A NetworkPolicy admits TCP, UDP and SCTP; it cannot say what becomes of protocol {}.\n",
+            port.1
+        );
+    }
+    if observed
+        .keys()
+        .all(|peer| peer_yaml(peer, labels).is_none())
+    {
+        return format!(
+            "# A NetworkPolicy selects pods and address ranges; it cannot name {} with certainty. An `ipBlock` of\n# its addresses may do where these stay the same; whether it holds for nodes depends on the engine.\n",
+            one_line(&peer.display())
+        );
+    }
     let name = policy_name(&[
         name_of(subject),
         match direction {
@@ -441,7 +456,15 @@ mod tests {
 
     #[test]
     fn what_admits_different_traffic_has_different_names() {
-        let labels = WorkloadLabels::new(&[]);
+        let labels = WorkloadLabels::new(&[
+            pod("cart", r#"{"app":"cart"}"#),
+            pod("web", r#"{"app":"web"}"#),
+            pod("redis", r#"{"app":"redis"}"#),
+            EndpointRow {
+                namespace: Some("bookstore".into()),
+                ..pod("cart", r#"{"app":"cart"}"#)
+            },
+        ]);
         let elsewhere = Subject {
             namespace: "bookstore".into(),
             ..workload("cart")
@@ -454,12 +477,32 @@ mod tests {
                     let none = BTreeSet::new();
                     let yaml =
                         admit_peer(&workload("redis"), direction, peer, &none, port, &labels);
-                    names.insert(yaml.lines().nth(3).map(str::to_owned));
+                    let name = yaml.lines().find(|line| line.starts_with("  name: "));
+                    names.insert(name.map(str::to_owned));
                 }
             }
         }
         assert_eq!(names.len(), 2 * 3 * 3, "{names:?}");
         assert!(!names.contains(&None));
+    }
+
+    #[test]
+    fn what_no_policy_can_say_is_said_in_words() {
+        let labels = WorkloadLabels::new(&[pod("web", r#"{"app":"web"}"#)]);
+        let node = Subject {
+            kind: "node".into(),
+            name: "node-a".into(),
+            ..Subject::default()
+        };
+        let (none, web) = (BTreeSet::new(), workload("web"));
+        let of = |peer, port| admit_peer(&web, Direction::Ingress, peer, &none, port, &labels);
+        for (text, says) in [
+            (of(&node, (80, 6)), "cannot name node node-a"),
+            (of(&web, (0, 1)), "what becomes of protocol 1"),
+        ] {
+            assert!(text.contains(says), "{text}");
+            assert!(text.lines().all(|line| line.starts_with('#')), "{text}");
+        }
     }
 
     #[test]
