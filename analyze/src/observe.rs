@@ -55,7 +55,7 @@ pub fn observe(tuple: &Tuple, forward: Way) -> Observed {
         Way::Back => Way::Forth,
     };
     let reply = tuple.counted_once(back);
-    let answered = tuple.accepted(back) && reply.packets > 0;
+    let answered = tuple.accepted(back);
     let rejected = tuple.rejected(forward);
     if tuple.key.protocol != TCP {
         return match (answered, rejected) {
