@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use flowaudit_lake::table::endpoints::EndpointRow;
 use flowaudit_lake::{Lake, read};
 use flowaudit_rules::cluster::{Cluster, Pod, Protocol};
 use flowaudit_rules::evaluate::{Connection, Holder, Party, evaluate};
@@ -144,15 +145,15 @@ fn pod_named(book: &Book, text: &str, at: Stretch) -> Result<Who, AnalyzeError> 
     let rows = book.rows().iter().filter(|row| {
         row.kind == "pod" && row.namespace.as_deref() == Some(namespace) && row.name == name
     });
-    let possibly = |row: &&flowaudit_lake::table::endpoints::EndpointRow| {
-        let from = row.from_slack_ms.map_or(i64::MIN, |ms| {
-            row.valid_from_us.saturating_sub(ms.saturating_mul(1000))
-        });
-        let to = match (row.valid_to_us, row.to_slack_ms) {
-            (Some(to), Some(ms)) => to.saturating_add(ms.saturating_mul(1000)),
-            _ => i64::MAX,
-        };
-        from <= at.from && at.from <= to
+    let possibly = |row: &&EndpointRow| {
+        Stretch::core_and_outer(
+            row.valid_from_us,
+            row.valid_to_us,
+            row.from_slack_ms,
+            row.to_slack_ms,
+        )
+        .1
+        .touches(at)
     };
     let row = rows
         .filter(possibly)

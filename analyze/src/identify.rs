@@ -21,7 +21,27 @@ pub struct Stretch {
 }
 
 impl Stretch {
-    fn touches(self, other: Stretch) -> bool {
+    /// The core of a row of `endpoints` or `objects` and the outer stretch around it; no slack given is no bound.
+    pub fn core_and_outer(
+        valid_from_us: i64,
+        valid_to_us: Option<i64>,
+        from_slack_ms: Option<i64>,
+        to_slack_ms: Option<i64>,
+    ) -> (Stretch, Stretch) {
+        let us = |ms: i64| ms.saturating_mul(1000);
+        let core = Stretch {
+            from: valid_from_us,
+            to: valid_to_us.unwrap_or(i64::MAX),
+        };
+        let outer = Stretch {
+            from: from_slack_ms.map_or(i64::MIN, |slack| core.from.saturating_sub(us(slack))),
+            to: to_slack_ms.map_or(i64::MAX, |slack| core.to.saturating_add(us(slack))),
+        };
+        (core, outer)
+    }
+
+    /// Whether the two have an instant in common.
+    pub fn touches(self, other: Stretch) -> bool {
         self.from <= other.to && other.from <= self.to
     }
 
@@ -156,19 +176,12 @@ impl Book {
             if rank != Rank::Other && is_private(address) {
                 book.neighbourhoods.insert(neighbourhood(address));
             }
-            let core = Stretch {
-                from: row.valid_from_us,
-                to: row.valid_to_us.unwrap_or(i64::MAX),
-            };
-            let outer = Stretch {
-                from: row.from_slack_ms.map_or(i64::MIN, |ms| {
-                    core.from.saturating_sub(ms.saturating_mul(1000))
-                }),
-                to: match (row.valid_to_us, row.to_slack_ms) {
-                    (None, _) | (_, None) => i64::MAX,
-                    (Some(to), Some(ms)) => to.saturating_add(ms.saturating_mul(1000)),
-                },
-            };
+            let (core, outer) = Stretch::core_and_outer(
+                row.valid_from_us,
+                row.valid_to_us,
+                row.from_slack_ms,
+                row.to_slack_ms,
+            );
             let candidate = Candidate {
                 row: n as u32,
                 identity: number,

@@ -227,19 +227,12 @@ fn read_version(row: &ObjectRow, issues: &mut Vec<Issue>) -> Option<Version> {
     let manifest = kubernetes::read(&row.origin, &row.spec);
     issues.extend(manifest.issues);
     let object = manifest.objects.into_iter().next()?;
-    let core = Stretch {
-        from: row.valid_from_us,
-        to: row.valid_to_us.unwrap_or(i64::MAX),
-    };
-    let outer = Stretch {
-        from: row.from_slack_ms.map_or(i64::MIN, |ms| {
-            core.from.saturating_sub(ms.saturating_mul(1000))
-        }),
-        to: match (row.valid_to_us, row.to_slack_ms) {
-            (None, _) | (_, None) => i64::MAX,
-            (Some(to), Some(ms)) => to.saturating_add(ms.saturating_mul(1000)),
-        },
-    };
+    let (core, outer) = Stretch::core_and_outer(
+        row.valid_from_us,
+        row.valid_to_us,
+        row.from_slack_ms,
+        row.to_slack_ms,
+    );
     let key = (
         row.kind.clone(),
         row.namespace.clone().unwrap_or_default(),
