@@ -112,19 +112,26 @@ fn main() {
     );
 }
 
+/// CPU seconds, wall seconds and groups of DuckDB's query; says why where it cannot be asked.
 fn duckdb(glob: &str, threads: usize) -> Option<(f64, f64, u64)> {
-    let python = std::env::var("FLOWAUDIT_PYTHON").ok()?;
+    let Ok(python) = std::env::var("FLOWAUDIT_PYTHON") else {
+        println!("no DuckDB beside it: FLOWAUDIT_PYTHON is not set");
+        return None;
+    };
     let output = Command::new(python)
         .args(["-c", DUCKDB, glob, &threads.to_string()])
         .output()
-        .ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    let mut words = text.split_whitespace();
-    Some((
-        words.next()?.parse().ok()?,
-        words.next()?.parse().ok()?,
-        words.next()?.parse().ok()?,
-    ))
+        .expect("a Python that starts");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let numbers: Vec<f64> = text
+        .split_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    let [cpu, wall, groups] = numbers[..] else {
+        println!("DuckDB failed: {}", String::from_utf8_lossy(&output.stderr));
+        return None;
+    };
+    Some((cpu, wall, groups as u64))
 }
 
 /// User and system time of this process (`/proc/self/stat`, fields 14 and 15, in hundredths of a second).
