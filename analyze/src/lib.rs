@@ -17,6 +17,7 @@ pub mod settings;
 pub mod identify;
 pub mod timeline;
 
+mod columns;
 pub mod fold;
 pub mod scan;
 

@@ -10,37 +10,15 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
-use arrow_array::{Array, ArrayRef, DictionaryArray, RecordBatch, StringArray};
-use flowaudit_lake::read::{TableFile, is_same_dictionary};
-use flowaudit_lake::table::flows::DIRECTION_OUT;
+use arrow_array::RecordBatch;
+use flowaudit_lake::read::TableFile;
 
+use crate::columns::{COLUMNS, Columns, Dictionaries, End};
 use crate::error::AnalyzeError;
 use crate::fanin::FanIn;
 use crate::fold::{BLOCK, Observation, TUPLE_BYTES, Tuple, TupleKey, TupleTable, Way};
 use crate::identify::{Book, Held, Stretch};
 use crate::timeline::{Spans, Timeline};
-
-/// The columns the kernel reads, in the order of [`Columns`].
-const COLUMNS: &[&str] = &[
-    "start_time",
-    "end_time",
-    "vpc_id",
-    "direction",
-    "src_addr",
-    "src_port",
-    "dst_addr",
-    "dst_port",
-    "protocol",
-    "packets",
-    "bytes",
-    "tcp_flags",
-    "action",
-];
-
-/// What `action` says where a security group or network ACL refused the packets.
-const REJECT: &str = "REJECT";
 
 /// The seed is fixed: the bucket of an address pair is the same on every machine and in every run.
 const HASHER: foldhash::fast::FixedState = foldhash::fast::FixedState::with_seed(0x0061_7564_6974);
@@ -78,6 +56,13 @@ pub struct Address {
     whole: u32,
 }
 
+impl Address {
+    /// Its holding, unless its holder changes within the hour.
+    pub(crate) fn whole(&self) -> Option<u32> {
+        self.cuts.is_empty().then_some(self.whole)
+    }
+}
+
 /// An address as held by one holder (or none that is known) for the windows of some records.
 #[derive(Debug)]
 pub struct Holding {
@@ -112,18 +97,29 @@ impl Parties {
         self.address_of(holding).cuts.is_empty()
     }
 
-    fn address(&mut self, text: IpAddr, vpc: Option<&str>, book: &Book, within: Stretch) -> u32 {
+    /// The address with its number; noted if it is new.
+    pub(crate) fn address(
+        &mut self,
+        text: IpAddr,
+        vpc: Option<&str>,
+        book: &Book,
+        within: Stretch,
+    ) -> (u32, &Address) {
         let key = (text, vpc.map(str::to_owned));
-        if let Some(number) = self.numbers.get(&key) {
-            return *number;
-        }
+        let number = match self.numbers.get(&key) {
+            Some(number) => *number,
+            None => self.note(key, book, within),
+        };
+        (number, &self.addresses[number as usize])
+    }
+
+    fn note(&mut self, key: (IpAddr, Option<String>), book: &Book, within: Stretch) -> u32 {
         let number = self.addresses.len() as u32;
-        let cuts = book.cuts(text, within);
         self.addresses.push(Address {
-            address: text,
+            address: key.0,
             vpc: key.1.clone(),
-            hash: HASHER.hash_one((text, vpc)),
-            cuts,
+            hash: HASHER.hash_one((key.0, key.1.as_deref())),
+            cuts: book.cuts(key.0, within),
             whole: 0,
         });
         self.numbers.insert(key, number);
@@ -191,6 +187,11 @@ impl<'a> Hour<'a> {
             parties: Mutex::default(),
             spans: Mutex::default(),
         }
+    }
+
+    /// The parties met so far, to be added to.
+    pub(crate) fn parties(&self) -> MutexGuard<'_, Parties> {
+        lock(&self.parties)
     }
 
     /// Records in the hour.
@@ -513,200 +514,5 @@ impl<'h, 'a> Folder<'h, 'a> {
             .spans
             .entry((span.first, span.last))
             .or_insert_with(|| lock(&hour.spans).number(span))
-    }
-}
-
-/// One end of a record, as far as its dictionary key tells.
-#[derive(Debug, Clone, Copy)]
-struct End {
-    address: u32,
-    hash: u64,
-    /// The holding, unless the holder changes within the hour.
-    whole: Option<u32>,
-}
-
-/// What the dictionaries of the row group at hand mean.
-#[derive(Debug, Default)]
-struct Dictionaries {
-    src: Ends,
-    dst: Ends,
-    vpc_values: Option<ArrayRef>,
-    is_out: Vec<bool>,
-    is_reject: Vec<bool>,
-}
-
-/// The values of one address column, per VPC that its rows stand in (none first).
-#[derive(Debug, Default)]
-struct Ends {
-    values: Option<ArrayRef>,
-    by_vpc: Vec<Vec<End>>,
-}
-
-impl Dictionaries {
-    /// Looks up what is new: once per row group, unless the row group has several VPCs.
-    fn update(
-        &mut self,
-        hour: &Hour<'_>,
-        columns: &Columns<'_>,
-        file: &TableFile,
-    ) -> Result<(), AnalyzeError> {
-        self.is_out = flags_of(columns.direction, DIRECTION_OUT);
-        self.is_reject = flags_of(columns.action, REJECT);
-        let vpcs = columns.vpc.values();
-        if !self
-            .vpc_values
-            .as_ref()
-            .is_some_and(|known| is_same_dictionary(known, vpcs))
-        {
-            self.vpc_values = Some(vpcs.clone());
-            (self.src, self.dst) = Default::default();
-        }
-        let mut used = vec![false; vpcs.len() + 1];
-        match columns.vpc.null_count() {
-            0 => columns
-                .vpc
-                .keys()
-                .values()
-                .iter()
-                .for_each(|key| used[*key as usize + 1] = true),
-            _ => columns
-                .vpc
-                .keys()
-                .iter()
-                .for_each(|key| used[key.map_or(0, |key| key as usize + 1)] = true),
-        }
-        self.src
-            .update(columns.src, "src_addr", &used, vpcs, hour, file)?;
-        self.dst
-            .update(columns.dst, "dst_addr", &used, vpcs, hour, file)
-    }
-
-    #[inline]
-    fn ends(&self, columns: &Columns<'_>, row: usize) -> (End, End) {
-        let vpc = if columns.vpc.is_null(row) {
-            0
-        } else {
-            columns.vpc.keys().value(row) as usize + 1
-        };
-        let src = columns.src.keys().value(row) as usize;
-        let dst = columns.dst.keys().value(row) as usize;
-        (self.src.by_vpc[vpc][src], self.dst.by_vpc[vpc][dst])
-    }
-}
-
-impl Ends {
-    fn update(
-        &mut self,
-        column: &DictionaryArray<Int32Type>,
-        name: &'static str,
-        used: &[bool],
-        vpcs: &ArrayRef,
-        hour: &Hour<'_>,
-        file: &TableFile,
-    ) -> Result<(), AnalyzeError> {
-        if !self
-            .values
-            .as_ref()
-            .is_some_and(|known| is_same_dictionary(known, column.values()))
-        {
-            self.values = Some(column.values().clone());
-            self.by_vpc.clear();
-        }
-        self.by_vpc.resize(used.len(), Vec::new());
-        let texts: &StringArray = column.values().as_string();
-        for (vpc, ends) in self
-            .by_vpc
-            .iter_mut()
-            .enumerate()
-            .filter(|(vpc, ends)| used[*vpc] && ends.is_empty())
-        {
-            let vpc = vpc
-                .checked_sub(1)
-                .map(|key| vpcs.as_string::<i32>().value(key));
-            let mut parties = lock(&hour.parties);
-            ends.reserve(texts.len());
-            for text in texts.iter().map(Option::unwrap_or_default) {
-                let address: IpAddr = text.parse().map_err(|_| AnalyzeError::Value {
-                    file: file.entry().path.clone(),
-                    column: name,
-                    value: text.chars().take(64).collect(),
-                    wanted: "an address",
-                })?;
-                let number = parties.address(address, vpc, hour.book, hour.within);
-                let known = &parties.addresses[number as usize];
-                let whole = known.cuts.is_empty().then_some(known.whole);
-                ends.push(End {
-                    address: number,
-                    hash: known.hash,
-                    whole,
-                });
-            }
-        }
-        Ok(())
-    }
-}
-
-fn flags_of(column: &DictionaryArray<Int32Type>, word: &str) -> Vec<bool> {
-    column
-        .values()
-        .as_string::<i32>()
-        .iter()
-        .map(|value| value == Some(word))
-        .collect()
-}
-
-/// The columns of a batch, typed. The lake has checked that they have their table's types.
-struct Columns<'b> {
-    start: &'b [i64],
-    end: &'b [i64],
-    vpc: &'b DictionaryArray<Int32Type>,
-    direction: &'b DictionaryArray<Int32Type>,
-    src: &'b DictionaryArray<Int32Type>,
-    src_port: &'b [i32],
-    dst: &'b DictionaryArray<Int32Type>,
-    dst_port: &'b [i32],
-    protocol: &'b [i32],
-    packets: &'b [i64],
-    bytes: &'b [i64],
-    flags: &'b arrow_array::Int32Array,
-    action: &'b DictionaryArray<Int32Type>,
-}
-
-impl<'b> Columns<'b> {
-    fn of(batch: &'b RecordBatch) -> Columns<'b> {
-        let column = |n: usize| batch.column(n);
-        Columns {
-            start: column(0)
-                .as_primitive::<TimestampMicrosecondType>()
-                .values(),
-            end: column(1)
-                .as_primitive::<TimestampMicrosecondType>()
-                .values(),
-            vpc: column(2).as_dictionary(),
-            direction: column(3).as_dictionary(),
-            src: column(4).as_dictionary(),
-            src_port: column(5).as_primitive::<Int32Type>().values(),
-            dst: column(6).as_dictionary(),
-            dst_port: column(7).as_primitive::<Int32Type>().values(),
-            protocol: column(8).as_primitive::<Int32Type>().values(),
-            packets: column(9).as_primitive::<Int64Type>().values(),
-            bytes: column(10).as_primitive::<Int64Type>().values(),
-            flags: column(11).as_primitive::<Int32Type>(),
-            action: column(12).as_dictionary(),
-        }
-    }
-
-    #[inline]
-    fn ports(&self, row: usize) -> (u16, u16, u8) {
-        (
-            self.src_port[row] as u16,
-            self.dst_port[row] as u16,
-            self.protocol[row] as u8,
-        )
-    }
-
-    #[inline]
-    fn flags(&self, row: usize) -> Option<u8> {
-        (!self.flags.is_null(row)).then(|| self.flags.value(row) as u8)
     }
 }
