@@ -18,9 +18,7 @@ use crate::observe::{Observed, observe};
 use crate::orient::{self, Evidence, orient};
 use crate::scan::{Parties, service_hash};
 use crate::timeline::{Span, Spans, Timeline};
-
-const TCP: u8 = 6;
-const SYN: u8 = 2;
+use crate::wire::{SYN, TCP};
 
 /// What deciding needs to know of the hour.
 pub struct Context<'a> {

@@ -21,6 +21,8 @@ mod columns;
 pub mod fold;
 pub mod scan;
 
+mod wire;
+
 pub mod fanin;
 pub mod orient;
 

@@ -1,13 +1,7 @@
 //! What the wire shows about an oriented tuple.
 
 use crate::fold::{Traffic, Tuple, Way};
-
-const FIN: u8 = 1;
-const SYN: u8 = 2;
-const RST: u8 = 4;
-const PSH: u8 = 8;
-const ACK: u8 = 16;
-const TCP: u8 = 6;
+use crate::wire::{ACK, FIN, PSH, RST, SYN, TCP};
 
 /// A TCP segment of at most this size, headers included, carries no payload.
 const BARE_SEGMENT_BYTES: i64 = 60;

@@ -5,12 +5,7 @@
 //! both ends and separate nothing. What contradicts itself stays unknown.
 
 use crate::fold::{Tuple, Way};
-
-const SYN: u8 = 2;
-const ACK: u8 = 16;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const SCTP: u8 = 132;
+use crate::wire::{ACK, SCTP, SYN, TCP, UDP};
 
 /// First port that Linux hands out to clients by default (`net.ipv4.ip_local_port_range`).
 const EPHEMERAL_MIN: u16 = 32_768;
