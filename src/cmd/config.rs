@@ -1,7 +1,7 @@
 //! `config`: are the settings usable, and what are they?
 
 use clap::{Args, Subcommand};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -17,7 +17,7 @@ Examples:
 pub(crate) enum Config {
     /// Says whether the settings can be used; reads and writes nothing else
     Check(All),
-    /// Prints every setting with its value
+    /// Prints every setting with its value and where that comes from
     Show(All),
 }
 
@@ -56,15 +56,17 @@ impl Config {
             Config::Show(all) => {
                 let settings = all.check(everywhere)?;
                 let rows = settings.rows();
-                let values = rows
-                    .iter()
-                    .map(|(key, value)| ((*key).to_owned(), Value::from(value.as_str())));
+                let values = rows.iter().map(|(key, value)| {
+                    let value = json!({"value": value, "from": settings.origins.of(key)});
+                    ((*key).to_owned(), value)
+                });
                 let object: Map<String, Value> = values.collect();
                 output::one(settings.output, &object, || {
-                    let cells = rows
-                        .iter()
-                        .map(|(key, value)| vec![(*key).to_owned(), value.clone()]);
-                    output::table(&["setting", "value"], cells)
+                    let cells = rows.iter().map(|(key, value)| {
+                        let from = settings.origins.of(key).to_owned();
+                        vec![(*key).to_owned(), value.clone(), from]
+                    });
+                    output::table(&["setting", "value", "from"], cells)
                 })?;
             }
         }

@@ -60,14 +60,18 @@ fn variables_are_settings_and_flags_go_before_them() {
         serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
     };
     let settings = shown(&[]);
-    assert_eq!(settings["cluster.engine"], "felix");
-    assert_eq!(settings["cluster.name"], "prod");
-    assert_eq!(settings["fail-on"], "low");
-    assert_eq!(settings["lake"], "flowaudit-lake");
-    assert_eq!(
-        shown(&["--engine", "cilium", "--fail-on", "never"])["cluster.engine"],
-        "cilium"
-    );
+    for (key, value, from) in [
+        ("cluster.engine", "felix", "flag or variable"),
+        ("cluster.name", "prod", "file"),
+        ("fail-on", "low", "file"),
+        ("lake", "flowaudit-lake", "default"),
+    ] {
+        let expected = serde_json::json!({"value": value, "from": from});
+        assert_eq!(settings[key], expected, "{key}");
+    }
+    let settings = shown(&["--engine", "cilium", "--fail-on", "never"]);
+    assert_eq!(settings["cluster.engine"]["value"], "cilium");
+    assert_eq!(settings["fail-on"]["from"], "flag or variable");
 }
 
 #[test]
