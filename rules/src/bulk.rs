@@ -71,6 +71,9 @@ impl<'a> Bulk<'a> {
     }
 
     fn try_answer(&self, line: &str) -> Result<String, ProbeError> {
+        if line.len() > LINE_BYTES_MAX {
+            return Err(ProbeError::TooLong);
+        }
         let probe: Probe<'_> =
             serde_json::from_str(line).map_err(|error| ProbeError::NotAProbe {
                 message: error.to_string(),
@@ -187,6 +190,9 @@ fn shared_family(client: &Named<'_>, server: &Named<'_>) -> Option<(IpAddr, IpAd
     })
 }
 
+/// A longer line is not a probe: two names of at most 253 + 63 characters leave room for blanks and fields of others.
+pub const LINE_BYTES_MAX: usize = 64 << 10;
+
 /// A probe line that cannot be answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProbeError {
@@ -196,6 +202,9 @@ pub enum ProbeError {
         /// What the JSON reader says.
         message: String,
     },
+    /// More text than a probe can have.
+    #[error("the line is longer than {LINE_BYTES_MAX} bytes, which no probe is")]
+    TooLong,
     /// The pod is not in the inventory.
     #[error("there is no pod `{0}` in the inventory")]
     UnknownPod(String),

@@ -256,7 +256,8 @@ fn answer_share(bulk: &Bulk<'_>, lines: &[&[u8]]) -> Answered {
     for line in lines {
         answered.lines += 1;
         let line = String::from_utf8_lossy(line);
-        let line = line.trim();
+        // Some programs begin a file with a byte order mark.
+        let line = line.trim_start_matches('\u{feff}').trim();
         if line.is_empty() {
             continue;
         }

@@ -210,3 +210,30 @@ fn what_is_missing_is_named() {
         ])
         .check(2, &["lines of JSON"]);
 }
+
+#[test]
+fn a_byte_order_mark_is_no_probe_and_an_endless_line_is_one_bad_one() {
+    let place = Place::new();
+    place.write("cluster.yaml", CLUSTER);
+    let mut probes = String::from("\u{feff}") + &probe("shop/cart", "shop/redis", 6379);
+    probes += &"x".repeat(3 << 20);
+    probes.push('\n');
+    probes += &probe("shop/redis", "shop/cart", 1);
+    let said = place.run_with(
+        &["explain", "--inventory", "cluster.yaml", "--probes", "-"],
+        probes.as_bytes(),
+    );
+    said.check(
+        3,
+        &[
+            "-:2: the line is longer than 65536 bytes",
+            "1 probe could not be answered",
+        ],
+    );
+    let verdicts: Vec<Value> = said
+        .out
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["verdict"].clone())
+        .collect();
+    assert_eq!(verdicts, [json!("allowed"), Value::Null, json!("allowed")]);
+}
