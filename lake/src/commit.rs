@@ -1,16 +1,28 @@
 //! The commit record: files in, files out, how far each source was read. Pure.
 //!
 //! A record is one JSON object in `_flowaudit/commits/<20 digits>.json`, created only if absent and never changed.
-//! Its first field is the version; `tests/formats/` keeps one of every version ever written.
+//! Its first field is the version, its last the checksum of everything before it; `tests/formats/` keeps one of every
+//! version ever written.
+//!
+//! | version | brought |
+//! |---|---|
+//! | 1 | files, checkpoints, analysed and reopened hours |
+//! | 2 | a checksum of every file added, and of the record itself |
+
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::CheckpointDelta;
+use crate::checksum::{Checksum, seal, unseal};
 use crate::layout::{BatchId, Hour, Partition, parse_file_key};
 use crate::table::Table;
 
 /// The version of the records this program writes.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
+
+/// From this version on our JSON files carry their checksum.
+pub(crate) const SEALED_SINCE: u64 = 2;
 
 /// One data file of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -30,6 +42,9 @@ pub struct FileEntry {
     pub min_us: Option<i64>,
     /// Largest value of the table's time column in microseconds since the epoch; `None` when there is none.
     pub max_us: Option<i64>,
+    /// Checksum of the file; `None` when a version 1 record added it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crc32c: Option<Checksum>,
 }
 
 /// An hour that was analysed, and the commit whose state was looked at.
@@ -98,21 +113,32 @@ struct Versioned {
     version: u64,
 }
 
-/// Refuses what a newer program wrote, before anything else is looked at.
-pub fn check_version(bytes: &[u8], known: u64) -> Result<(), FormatError> {
+/// The version of one of our files. Refuses what a newer program wrote, before anything else is looked at.
+pub fn check_version(bytes: &[u8], known: u64) -> Result<u64, FormatError> {
     let found: Versioned = serde_json::from_slice(bytes).map_err(FormatError::Garbage)?;
     match found.version {
         0 => Err(FormatError::Contradiction("it has version 0".to_string())),
         found if found > known => Err(FormatError::Newer { found, known }),
-        _ => Ok(()),
+        found => Ok(found),
     }
+}
+
+/// The JSON of a record or snapshot, checked against the checksum it carries if its version has one. Also says which
+/// version that is.
+pub(crate) fn check_sealed(bytes: &[u8], known: u64) -> Result<(u64, Cow<'_, [u8]>), FormatError> {
+    let version = check_version(bytes, known)?;
+    if version < SEALED_SINCE {
+        return Ok((version, Cow::Borrowed(bytes)));
+    }
+    let inner = unseal(bytes).map_err(|error| FormatError::Contradiction(error.to_string()))?;
+    Ok((version, Cow::Owned(inner)))
 }
 
 impl CommitRecord {
     /// Reads the record with number `number`.
     pub fn parse(number: u64, bytes: &[u8]) -> Result<Self, FormatError> {
-        check_version(bytes, VERSION)?;
-        let record: Self = serde_json::from_slice(bytes).map_err(FormatError::Garbage)?;
+        let (version, bytes) = check_sealed(bytes, VERSION)?;
+        let record: Self = serde_json::from_slice(&bytes).map_err(FormatError::Garbage)?;
         if record.number != number {
             return Err(FormatError::Contradiction(format!(
                 "it calls itself commit {}",
@@ -120,6 +146,13 @@ impl CommitRecord {
             )));
         }
         record.added.iter().try_for_each(check_entry)?;
+        let bare = record.added.iter().find(|entry| entry.crc32c.is_none());
+        if let Some(entry) = bare.filter(|_| version >= SEALED_SINCE) {
+            return Err(FormatError::Contradiction(format!(
+                "it adds `{}` without its checksum",
+                entry.path
+            )));
+        }
         record.removed.iter().try_for_each(|key| {
             parse_file_key(key)
                 .map(drop)
@@ -128,9 +161,14 @@ impl CommitRecord {
         Ok(record)
     }
 
-    /// The text of the record.
+    /// The text of the record, in the form of its version.
     pub fn to_bytes(&self) -> Vec<u8> {
-        json(self)
+        let bytes = json(self);
+        if self.version < SEALED_SINCE {
+            bytes
+        } else {
+            seal(bytes)
+        }
     }
 }
 

@@ -182,7 +182,7 @@ fn has_marker(store: &dyn Store) -> Result<bool, LakeError> {
         return Ok(false);
     };
     let checked = check_version(&bytes, VERSION);
-    checked.map_err(|cause| LakeError::Format {
+    checked.map(drop).map_err(|cause| LakeError::Format {
         key: MARKER.to_string(),
         cause,
     })?;

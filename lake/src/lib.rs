@@ -43,6 +43,7 @@ pub mod column;
 pub mod table;
 
 pub mod checkpoint;
+pub mod checksum;
 pub mod commit;
 pub mod layout;
 pub mod state;

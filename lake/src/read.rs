@@ -274,10 +274,15 @@ fn wanted_schema(table: Table, found: &SchemaRef) -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
-/// Opens a file the log names; if it is gone, the log says whether it may be.
+/// Opens a file the log names, for the Parquet reader.
 fn open_source(lake: &Lake, entry: &FileEntry) -> Result<Source, LakeError> {
+    Ok(Source(open_bytes(lake, entry)?.into()))
+}
+
+/// Opens a file the log names; if it is gone, the log says whether it may be.
+pub(crate) fn open_bytes(lake: &Lake, entry: &FileEntry) -> Result<Box<dyn ReadAt>, LakeError> {
     match lake.store().open(&entry.path) {
-        Ok(reader) => Ok(Source(reader.into())),
+        Ok(reader) => Ok(reader),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let key = entry.path.clone();
             let expected = lake.snapshot()?.state().holds(&key);

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Checkpoints, Gap};
+use crate::checksum::seal;
 pub use crate::commit::FileEntry;
-use crate::commit::{CommitRecord, FormatError, Reopened, check_entry, check_version};
+use crate::commit::{CommitRecord, FormatError, Reopened, check_entry, check_sealed};
 use crate::layout::{Hour, Partition, parse_file_key};
 use crate::table::Table;
 
-/// The version of the snapshot files this program writes.
-pub const VERSION: u64 = 1;
+/// The version of the snapshot files this program writes; versions are those of the commit records they sum up.
+pub const VERSION: u64 = crate::commit::VERSION;
 
 /// Reopened stretches are looked through every this many commits, and those dropped that concern no hour.
 const PRUNE_EVERY: u64 = 64;
@@ -271,7 +272,7 @@ impl State {
     /// The state as a snapshot file holds it.
     pub fn to_bytes(&self) -> Vec<u8> {
         let changed = self.changed.iter();
-        crate::commit::json(&StateFile {
+        let bytes = crate::commit::json(&StateFile {
             version: VERSION,
             number: self.number,
             files: self.all_files().cloned().collect(),
@@ -285,13 +286,14 @@ impl State {
                 .map(|(hour, at)| (*hour, *at))
                 .collect(),
             reopened: self.reopened.clone(),
-        })
+        });
+        seal(bytes)
     }
 
     /// Reads the snapshot file of commit `number`.
     pub fn parse(number: u64, bytes: &[u8]) -> Result<Self, FormatError> {
-        check_version(bytes, VERSION)?;
-        let file: StateFile = serde_json::from_slice(bytes).map_err(FormatError::Garbage)?;
+        let (_, bytes) = check_sealed(bytes, VERSION)?;
+        let file: StateFile = serde_json::from_slice(&bytes).map_err(FormatError::Garbage)?;
         if file.number != number {
             let text = format!("it calls itself snapshot {}", file.number);
             return Err(FormatError::Contradiction(text));

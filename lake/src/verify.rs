@@ -4,13 +4,18 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::LakeError;
+use crate::checksum::{Checksum, Digest};
 use crate::commit::FileEntry;
 use crate::lake::Lake;
 use crate::layout::{COMMITS, LOG, MARKER, SNAPSHOTS, commit_key, number_of};
 use crate::log::{apply, read_record, read_snapshot};
 use crate::read;
 use crate::state::State;
+use crate::store::{ReadAt, StoreError};
 use crate::table::Table;
+
+/// Bytes of a data file that are read at once while summing it up.
+const PIECE_BYTES: usize = 1024 * 1024;
 
 /// Something in a lake that is not as the log says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,15 +193,23 @@ impl Lake {
             .iter()
             .map(|column| column.name)
             .collect();
-        let file = read::open(self, entry)?;
-        let size = self.store().open(&entry.path)?.size();
-        if size != entry.bytes {
-            let reason = format!("it has {size} bytes, the log says {}", entry.bytes);
-            return Err(LakeError::Damaged {
-                key: entry.path.clone(),
-                reason,
-            });
+        let bytes = read::open_bytes(self, entry)?;
+        if bytes.size() != entry.bytes {
+            let reason = format!(
+                "it has {} bytes, the log says {}",
+                bytes.size(),
+                entry.bytes
+            );
+            return Err(damaged(entry, reason));
         }
+        if let Some(recorded) = entry.crc32c {
+            let found = sum(bytes.as_ref(), &entry.path)?;
+            if found != recorded {
+                let reason = format!("its checksum is {found}, the log says {recorded}");
+                return Err(damaged(entry, reason));
+            }
+        }
+        let file = read::open(self, entry)?;
         let mut rows = 0;
         for row_group in 0..file.row_groups() {
             for batch in file.batches(&columns, row_group)? {
@@ -205,6 +218,30 @@ impl Lake {
         }
         Ok(rows)
     }
+}
+
+fn damaged(entry: &FileEntry, reason: String) -> LakeError {
+    LakeError::Damaged {
+        key: entry.path.clone(),
+        reason,
+    }
+}
+
+/// The checksum of a file, read piece by piece.
+fn sum(bytes: &dyn ReadAt, key: &str) -> Result<Checksum, StoreError> {
+    let mut digest = Digest::default();
+    let mut buffer = vec![0; PIECE_BYTES];
+    let mut offset = 0;
+    while offset < bytes.size() {
+        let left = usize::try_from(bytes.size() - offset).unwrap_or(usize::MAX);
+        let piece = &mut buffer[..left.min(PIECE_BYTES)];
+        bytes
+            .read_exact_at(piece, offset)
+            .map_err(|source| StoreError::new("read", key, source))?;
+        digest.update(piece);
+        offset += piece.len() as u64;
+    }
+    Ok(digest.value())
 }
 
 /// An error with what caused it, on one line.

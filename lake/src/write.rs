@@ -1,6 +1,7 @@
 //! Writes rows as Parquet, as they come, with bounded memory.
 
 use std::collections::HashMap;
+use std::io::{self, Write};
 use std::sync::{Arc, LazyLock};
 
 use arrow_array::cast::AsArray;
@@ -14,6 +15,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use crate::LakeError;
+use crate::checksum::Digest;
 use crate::column::ColumnType;
 use crate::commit::FileEntry;
 use crate::layout::{BatchId, Partition, file_key};
@@ -46,7 +48,7 @@ pub(crate) struct Parts {
 
 struct Part {
     key: String,
-    writer: ArrowWriter<Box<dyn Sink>>,
+    writer: ArrowWriter<Summing>,
     rows: u64,
     times: Option<(i64, i64)>,
     used: u64,
@@ -151,7 +153,7 @@ impl Parts {
 
 impl Part {
     fn create(stage: &mut dyn Stage, table: Table, key: String) -> Result<Self, LakeError> {
-        let sink = stage.create(&key)?;
+        let sink = Summing::new(stage.create(&key)?);
         let options = ArrowWriterOptions::new()
             .with_properties(properties(table))
             // Readers get the types from the table, and parsing an embedded schema panics when it is damaged.
@@ -185,7 +187,9 @@ impl Part {
         // Not `into_inner`, which turns errors of the storage into text.
         let finished = self.writer.finish();
         finished.map_err(|error| encode_error(&self.key, error))?;
-        let bytes = self.writer.inner_mut().finish()?;
+        let sink = self.writer.inner_mut();
+        let bytes = sink.inner.finish()?;
+        let crc32c = Some(sink.digest.value());
         Ok(FileEntry {
             path: self.key,
             table,
@@ -194,7 +198,33 @@ impl Part {
             bytes,
             min_us: self.times.map(|(min, _)| min),
             max_us: self.times.map(|(_, max)| max),
+            crc32c,
         })
+    }
+}
+
+/// A sink that sums up what passes through it.
+struct Summing {
+    inner: Box<dyn Sink>,
+    digest: Digest,
+}
+
+impl Summing {
+    fn new(inner: Box<dyn Sink>) -> Self {
+        let digest = Digest::default();
+        Self { inner, digest }
+    }
+}
+
+impl Write for Summing {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(buffer)?;
+        self.digest.update(&buffer[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }
 

@@ -57,10 +57,10 @@ fn records_that_lie_are_refused() {
     let text = fs::read_to_string(&path).unwrap();
     let try_it = |changed: String| {
         assert_ne!(changed, text);
-        fs::write(&path, changed).unwrap();
+        fs::write(&path, resealed(&changed)).unwrap();
         chain(&Lake::open(directory.path()).unwrap_err())
     };
-    assert!(try_it(text.replace("\"version\":1", "\"version\":9")).contains("it has version 9"));
+    assert!(try_it(text.replace("\"version\":2", "\"version\":9")).contains("it has version 9"));
     assert!(try_it(text.replace("\"number\":3", "\"number\":4")).contains("calls itself commit 4"));
     assert!(
         try_it(text.replace("\"removed\":[]", "\"removed\":[\"../../etc/passwd\"]"))
@@ -76,7 +76,7 @@ fn records_that_lie_are_refused() {
     );
     assert!(try_it(text.replace("\"to\":{\"at\":120}", "\"to\":{\"at\":1}")).contains("backwards"));
     assert!(
-        try_it(text.replace("\"version\":1", "\"version\":1,\"surprise\":0"))
+        try_it(text.replace("\"version\":2", "\"version\":2,\"surprise\":0"))
             .contains("unknown field")
     );
     let gone = text.replace(
@@ -84,6 +84,66 @@ fn records_that_lie_are_refused() {
         "\"removed\":[\"endpoints/part-x-000000-0000000000000000-0000.parquet\"]",
     );
     assert!(try_it(gone).contains("which is not there"));
+}
+
+/// A record that says something else, under the checksum of what it says.
+fn resealed(text: &str) -> String {
+    let body = text.rsplit_once(",\"crc32c\":\"").unwrap().0;
+    let sum = flowaudit_lake::checksum::checksum(body.as_bytes());
+    format!("{body},\"crc32c\":\"{sum}\"}}\n")
+}
+
+#[test]
+fn one_flipped_bit_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let lake = lake(directory.path());
+    let mut paths: Vec<String> = lake
+        .snapshot()
+        .unwrap()
+        .files(Table::Flows)
+        .map(|file| file.path.clone())
+        .collect();
+    paths.push("_flowaudit/commits/00000000000000000002.json".to_string());
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(23);
+    for path in paths {
+        let full = directory.path().join(&path);
+        let whole = fs::read(&full).unwrap();
+        // Ends and, for a record, every byte: no place is too unimportant.
+        let every = if path.ends_with(".json") { 1 } else { 97 };
+        for at in (0..whole.len()).step_by(every).chain([whole.len() - 1]) {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << random.random_range(0..8);
+            fs::write(&full, bytes).unwrap();
+            let problems = lake.verify().unwrap();
+            let [problem] = problems.as_slice() else {
+                panic!("byte {at} of {path}: {problems:?}");
+            };
+            let said = problem.to_string();
+            assert!(said.starts_with(&format!("`{path}` ")), "byte {at}: {said}");
+        }
+        fs::write(&full, whole).unwrap();
+    }
+    assert_eq!(lake.verify().unwrap(), []);
+}
+
+#[test]
+fn files_of_version_1_records_are_read_and_verified_without_a_checksum() {
+    let directory = tempfile::tempdir().unwrap();
+    lake(directory.path());
+    for number in 1..=3 {
+        let path = commit(directory.path(), number);
+        let text = fs::read_to_string(&path).unwrap();
+        // As version 1 wrote it: no checksum anywhere.
+        let mut old = text.replace("\"version\":2", "\"version\":1");
+        while let Some(at) = old.find(",\"crc32c\":\"") {
+            old.replace_range(at..at + 20, "");
+        }
+        fs::write(&path, old).unwrap();
+    }
+    let lake = Lake::open(directory.path()).unwrap();
+    check_whole(&lake);
+    ingest(&lake, "0", 120, 160).unwrap();
+    check_whole(&Lake::open(directory.path()).unwrap());
 }
 
 #[test]

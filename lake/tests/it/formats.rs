@@ -46,6 +46,9 @@ fn meaning(record: &CommitRecord) -> String {
             file.path, file.table, file.partition, file.rows, file.bytes, file.min_us, file.max_us
         )
         .unwrap();
+        if let Some(checksum) = file.crc32c {
+            writeln!(text, "  checksum {checksum}").unwrap();
+        }
     }
     for key in &record.removed {
         writeln!(text, "removes {key}").unwrap();
@@ -94,10 +97,47 @@ fn commit_records_of_every_version_are_read() {
 }
 
 #[test]
-fn the_version_stands_first() {
-    let bytes = std::fs::read(museum().join("commit/v1.json")).unwrap();
-    let record = CommitRecord::parse(412, &bytes).unwrap();
-    assert!(record.to_bytes().starts_with(b"{\"version\":1,"));
+fn the_version_stands_first_and_the_checksum_last() {
+    for (version, sealed) in [(1, false), (2, true)] {
+        let bytes = std::fs::read(museum().join(format!("commit/v{version}.json"))).unwrap();
+        let written = CommitRecord::parse(412, &bytes).unwrap().to_bytes();
+        assert_eq!(written, bytes);
+        let first = format!("{{\"version\":{version},");
+        assert!(written.starts_with(first.as_bytes()));
+        let end = String::from_utf8_lossy(&written[written.len() - 22..]);
+        assert_eq!(end.starts_with(",\"crc32c\":\""), sealed, "{end}");
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_a_record_or_snapshot_is_seen() {
+    let record = std::fs::read(museum().join("commit/v2.json")).unwrap();
+    let snapshot = std::fs::read(museum().join("snapshot/v2.json")).unwrap();
+    for at in 0..record.len().max(snapshot.len()) {
+        let flip = |whole: &[u8]| {
+            let mut bytes = whole.to_vec();
+            let at = at % whole.len();
+            bytes[at] ^= 1 << (at % 8);
+            bytes
+        };
+        assert!(
+            CommitRecord::parse(412, &flip(&record)).is_err(),
+            "byte {at}"
+        );
+        assert!(State::parse(412, &flip(&snapshot)).is_err(), "byte {at}");
+    }
+}
+
+#[test]
+fn a_record_whose_file_has_no_checksum_is_refused() {
+    let bytes = std::fs::read(museum().join("commit/v2.json")).unwrap();
+    let mut record = CommitRecord::parse(412, &bytes).unwrap();
+    record.added[1].crc32c = None;
+    let error = CommitRecord::parse(412, &record.to_bytes()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("it adds `{}` without its checksum", record.added[1].path)
+    );
 }
 
 #[test]
@@ -112,10 +152,10 @@ fn snapshots_of_every_version_are_read() {
 
 #[test]
 fn what_a_newer_program_wrote_is_refused_with_a_sentence() {
-    let error = CommitRecord::parse(1, b"{\"version\":2,\"anything\":[]}").unwrap_err();
+    let error = CommitRecord::parse(1, b"{\"version\":3,\"anything\":[]}").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "it has version 2, and this program knows versions up to 1"
+        "it has version 3, and this program knows versions up to 2"
     );
     let error = CommitRecord::parse(1, b"{\"version\":0}").unwrap_err();
     assert_eq!(error.to_string(), "it has version 0");
