@@ -450,7 +450,7 @@ fn declared(verdict: &Verdict) -> Declared {
         Outcome::Denied if verdict.egress.outcome == Outcome::Denied => Declared::DeniedEgress,
         Outcome::Denied => Declared::DeniedIngress,
         Outcome::Allowed => match (
-            tiers.contains(&Tier::Policy),
+            tiers.iter().any(|tier| tier.is_by_rule()),
             tiers.contains(&Tier::Default),
         ) {
             (true, false) => Declared::ByRule,

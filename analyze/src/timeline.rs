@@ -322,7 +322,7 @@ mod tests {
                 .world(epoch)
                 .policies
                 .iter()
-                .map(|policy| policy.name.clone())
+                .map(|policy| policy.id.name.clone())
                 .collect()
         };
         (span.first..=span.last).map(names).collect()

@@ -11,9 +11,9 @@ use std::sync::OnceLock;
 use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::cluster::{Cluster, Pod, Protocol};
-use crate::dialect::network_policy::{Direction, NetworkPolicy};
+use crate::cluster::{Cluster, Node, Pod, Protocol};
 use crate::evaluate::{Connection, Party, Question, Selecting, judge};
+use crate::policy::{Direction, Policy};
 use crate::policy_set::PolicySet;
 use crate::reading::Engine;
 use crate::verdict::{Decision, Outcome, Reason, Side, Unspecified, Verdict};
@@ -235,7 +235,7 @@ impl ProbeError {
     }
 }
 
-/// Which policies isolate each pod, worked out once.
+/// Which policies select each pod, worked out once.
 struct Prepared<'a> {
     policies: &'a PolicySet,
     cluster: &'a Cluster,
@@ -245,15 +245,24 @@ struct Prepared<'a> {
 
 #[derive(Default)]
 struct PerDirection<'a> {
-    ingress: OnceLock<Vec<&'a NetworkPolicy>>,
-    egress: OnceLock<Vec<&'a NetworkPolicy>>,
+    ingress: OnceLock<Vec<&'a Policy>>,
+    egress: OnceLock<Vec<&'a Policy>>,
 }
 
-impl Selecting for Prepared<'_> {
-    fn isolating<'s>(&'s self, pod: &Pod, direction: Direction) -> Cow<'s, [&'s NetworkPolicy]> {
+impl<'a> Selecting for Prepared<'a> {
+    fn selecting<'s>(
+        &'s self,
+        pod: &Pod,
+        cluster: &Cluster,
+        direction: Direction,
+    ) -> Cow<'s, [&'s Policy]> {
         let index = self.cluster.pod_index(&pod.namespace, &pod.name);
         let known =
             index.and_then(|index| self.cluster.pods().get(index).zip(self.by_pod.get(index)));
+        let policies: &'a PolicySet = self.policies;
+        let look_up = || -> Vec<&'a Policy> {
+            Selecting::selecting(policies, pod, cluster, direction).into_owned()
+        };
         match known {
             // A caller may ask about a pod that only has the name of one of ours.
             Some((ours, prepared)) if std::ptr::eq(ours, pod) => {
@@ -261,12 +270,14 @@ impl Selecting for Prepared<'_> {
                     Direction::Ingress => &prepared.ingress,
                     Direction::Egress => &prepared.egress,
                 };
-                Cow::Borrowed(
-                    slot.get_or_init(|| self.policies.isolating(ours, direction).into_owned()),
-                )
+                Cow::Borrowed(slot.get_or_init(look_up))
             }
-            _ => self.policies.isolating(pod, direction),
+            _ => Cow::Owned(look_up()),
         }
+    }
+
+    fn selecting_node<'s>(&'s self, node: &Node, direction: Direction) -> Cow<'s, [&'s Policy]> {
+        Selecting::selecting_node(self.policies, node, direction)
     }
 }
 

@@ -70,8 +70,11 @@
 pub mod cluster;
 
 pub mod cidr;
+pub mod label;
 pub mod port;
 pub mod selector;
+
+pub mod policy;
 
 pub mod dialect;
 pub mod kubernetes;

@@ -2,94 +2,157 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::cluster::Pod;
-use crate::dialect::network_policy::{NetworkPolicy, Peer};
+use crate::cluster::{Cluster, Node, Pod};
+use crate::dialect::network_policy::NetworkPolicy;
 use crate::kubernetes::{Body, Issue, Object};
+use crate::label::PodInNamespace;
+use crate::policy::{Direction, Kind, Namespaces, Policy, PolicyId, Subject};
 
-/// NetworkPolicies, by namespace and name. The order in which they came does not matter.
+/// Policies of all dialects in the order in which they are walked. The order in which they came does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicySet {
-    by_namespace: BTreeMap<String, BTreeMap<String, NetworkPolicy>>,
+    /// By tier, order and name.
+    policies: Vec<Policy>,
+    /// Those that can only select pods of one namespace, as positions in `policies`, upwards.
+    by_namespace: HashMap<String, Vec<usize>>,
+    /// Those that may select pods of any namespace.
+    of_any_namespace: Vec<usize>,
+    /// Those that select nodes.
+    of_nodes: Vec<usize>,
 }
 
 impl PolicySet {
-    /// A set of these policies. Of several with one name the last counts.
+    /// A set of these NetworkPolicies. Of several with one name the last counts.
     pub fn new(policies: impl IntoIterator<Item = NetworkPolicy>) -> Self {
+        let policies = policies.into_iter().map(|policy| Policy::from(&policy));
+        let by_id: BTreeMap<PolicyId, Policy> =
+            policies.map(|policy| (policy.id.clone(), policy)).collect();
+        Self::from_policies(by_id.into_values().collect())
+    }
+
+    /// A set of these policies. A dialect may make several of one object, which then share its identity and all count.
+    pub fn from_policies(mut policies: Vec<Policy>) -> Self {
+        // A stable sort: the parts of one object stay in their order.
+        policies.sort_by(|a, b| a.place().cmp(&b.place()));
         let mut set = Self::default();
-        for policy in policies {
-            let namespace = set
-                .by_namespace
-                .entry(policy.namespace.clone())
-                .or_default();
-            namespace.insert(policy.name.clone(), policy);
+        for (index, policy) in policies.iter().enumerate() {
+            match &policy.subject {
+                Subject::Nodes(_) => set.of_nodes.push(index),
+                Subject::Pods(pods) => match &pods.namespaces {
+                    Namespaces::Named(name) => {
+                        let of_one = set.by_namespace.entry(name.clone()).or_default();
+                        of_one.push(index);
+                    }
+                    Namespaces::Matching(_) => set.of_any_namespace.push(index),
+                },
+            }
         }
+        set.policies = policies;
         set
     }
 
     /// The policies among `objects`, and a warning for every policy that came more than once.
     pub fn from_objects(objects: &[Object]) -> (Self, Vec<Issue>) {
-        let mut seen: HashMap<(&str, &str), &Object> = HashMap::new();
         let mut issues = Vec::new();
-        let mut policies = Vec::new();
+        let mut by_object: BTreeMap<ObjectKey<'_>, (&Object, Vec<Policy>)> = BTreeMap::new();
         for object in objects {
-            if let Body::NetworkPolicy(policy) = &object.body {
-                if let Some(earlier) = seen.insert((&policy.namespace, &policy.name), object) {
-                    issues.push(Issue::repeated(object, earlier));
-                }
-                policies.push(policy.clone());
+            let policies = match &object.body {
+                Body::NetworkPolicy(policy) => vec![Policy::from(policy)],
+                _ => continue,
+            };
+            let key = (
+                object.group.as_str(),
+                object.kind.as_str(),
+                object.namespace.as_deref(),
+                object.name.as_str(),
+            );
+            if let Some((earlier, _)) = by_object.insert(key, (object, policies)) {
+                issues.push(Issue::repeated(object, earlier));
             }
         }
-        (Self::new(policies), issues)
+        let policies = by_object.into_values().flat_map(|(_, policies)| policies);
+        (Self::from_policies(policies.collect()), issues)
     }
 
-    /// The policies of one namespace, by name.
-    pub fn in_namespace(&self, namespace: &str) -> impl Iterator<Item = &NetworkPolicy> {
-        self.by_namespace
-            .get(namespace)
-            .into_iter()
-            .flat_map(BTreeMap::values)
+    /// All policies, in the order in which they are walked.
+    pub fn iter(&self) -> impl Iterator<Item = &Policy> {
+        self.policies.iter()
     }
 
-    /// The policy called `name` in `namespace`.
-    pub fn policy(&self, namespace: &str, name: &str) -> Option<&NetworkPolicy> {
-        self.by_namespace.get(namespace)?.get(name)
-    }
-
-    /// All policies, by namespace and name.
-    pub fn iter(&self) -> impl Iterator<Item = &NetworkPolicy> {
-        self.by_namespace.values().flat_map(BTreeMap::values)
+    /// The first part of the policy of this kind and name; `None` as namespace for cluster-scoped kinds.
+    pub fn policy(&self, kind: Kind, namespace: Option<&str>, name: &str) -> Option<&Policy> {
+        self.policies.iter().find(|policy| {
+            policy.id.kind == kind
+                && policy.id.namespace.as_deref() == namespace
+                && policy.id.name == name
+        })
     }
 
     /// Every CIDR that some policy names, exceptions included. Two addresses inside exactly the same of them are the
     /// same to all policies.
     pub fn cidrs(&self) -> impl Iterator<Item = ipnet::IpNet> {
-        let rules = self
-            .iter()
-            .flat_map(|policy| policy.ingress.iter().chain(&policy.egress).flatten());
-        let blocks = rules
-            .flat_map(|rule| &rule.peers)
-            .filter_map(|peer| match peer {
-                Peer::Block(block) => Some(block),
-                _ => None,
-            });
-        blocks.flat_map(|block| std::iter::once(block.cidr).chain(block.except.iter().copied()))
+        let rules = self.iter().flat_map(Policy::all_rules);
+        rules.flat_map(|rule| rule.cidrs())
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.by_namespace.values().map(BTreeMap::len).sum()
+        self.policies.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.by_namespace.is_empty()
+        self.policies.is_empty()
     }
 
-    /// The policies that select `pod`, by name. Whether the pod's network lets any policy select it is for the
-    /// caller to know: host-network pods are open (policy-semantics §1.6).
-    pub fn selecting(&self, pod: &Pod) -> Vec<&NetworkPolicy> {
-        self.in_namespace(&pod.namespace)
-            .filter(|policy| policy.pod_selector.matches(&pod.labels))
+    /// The policies that select `pod`, in the order in which they are walked. Whether a host-network pod is selected
+    /// is open to NetworkPolicy and its like (policy-semantics §1.6); policies of other kinds never select one.
+    pub fn selecting(&self, pod: &Pod, cluster: &Cluster) -> Vec<&Policy> {
+        let seen = PodInNamespace {
+            pod,
+            namespace: cluster.namespace(&pod.namespace),
+        };
+        let of_one = self.by_namespace.get(&pod.namespace);
+        let of_one = of_one.map(Vec::as_slice).unwrap_or_default();
+        let selects = |index: usize| {
+            let policy = self.policies.get(index)?;
+            let Subject::Pods(pods) = &policy.subject else {
+                return None;
+            };
+            let may = !pod.host_network || policy.id.kind.is_like_network_policy();
+            (may && pods.select(&seen)).then_some(policy)
+        };
+        merge(of_one, &self.of_any_namespace)
+            .filter_map(selects)
             .collect()
     }
+
+    /// The policies that select `node`, in the order in which they are walked.
+    pub fn selecting_node(&self, node: &Node) -> Vec<&Policy> {
+        let policies = self.of_nodes.iter().filter_map(|&i| self.policies.get(i));
+        policies
+            .filter(
+                |policy| matches!(&policy.subject, Subject::Nodes(nodes) if nodes.matches(node)),
+            )
+            .collect()
+    }
+
+    /// Whether some policy isolates `pod` for `direction`.
+    pub fn isolates(&self, pod: &Pod, cluster: &Cluster, direction: Direction) -> bool {
+        let policies = self.selecting(pod, cluster);
+        policies.iter().any(|policy| policy.isolates(direction))
+    }
+}
+
+/// Group, kind, namespace and name.
+type ObjectKey<'o> = (&'o str, &'o str, Option<&'o str>, &'o str);
+
+/// Two upward lists as one.
+fn merge<'m>(a: &'m [usize], b: &'m [usize]) -> impl Iterator<Item = usize> + 'm {
+    let (mut a, mut b) = (a.iter().copied().peekable(), b.iter().copied().peekable());
+    std::iter::from_fn(move || match (a.peek(), b.peek()) {
+        (Some(x), Some(y)) if x < y => a.next(),
+        (_, Some(_)) => b.next(),
+        _ => a.next(),
+    })
 }

@@ -38,21 +38,56 @@ impl PortMatch {
     }
 }
 
-impl fmt::Display for PortMatch {
+/// Protocol and port of the receiving end, in the common form: what the port clauses of every dialect become.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traffic {
+    /// Its protocol; `None` is any.
+    pub protocol: Option<Protocol>,
+    /// Its port; `None` is any, and all of a protocol without ports.
+    pub port: Option<PortClause>,
+}
+
+/// Which port, within a [`Traffic`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortClause {
+    /// A closed range; a single number is a range of one.
+    Range(u16, u16),
+    /// By its name on the pod that receives the connection.
+    Named(String),
+}
+
+impl From<&PortMatch> for Traffic {
+    fn from(port: &PortMatch) -> Self {
+        Self {
+            protocol: Some(port.protocol()),
+            port: match port {
+                PortMatch::All(_) => None,
+                PortMatch::Range { first, last, .. } => Some(PortClause::Range(*first, *last)),
+                PortMatch::Named { name, .. } => Some(PortClause::Named(name.clone())),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Traffic {
+    /// `TCP 80`, `TCP port `http``, `any TCP port`, `port 80`, `protocol 1`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::All(protocol) => write!(f, "any {protocol} port"),
-            Self::Range {
-                protocol,
-                first,
-                last,
-            } if first == last => write!(f, "{protocol} {first}"),
-            Self::Range {
-                protocol,
-                first,
-                last,
-            } => write!(f, "{protocol} {first}-{last}"),
-            Self::Named { protocol, name } => write!(f, "{protocol} port `{name}`"),
+        let Some(port) = &self.port else {
+            return match self.protocol {
+                None => f.write_str("any port"),
+                Some(protocol) if protocol.has_ports() => write!(f, "any {protocol} port"),
+                Some(protocol) => write!(f, "protocol {protocol}"),
+            };
+        };
+        match (self.protocol, port) {
+            (Some(protocol), _) => write!(f, "{protocol} ")?,
+            (None, PortClause::Range(..)) => f.write_str("port ")?,
+            (None, PortClause::Named(_)) => {}
+        }
+        match port {
+            PortClause::Range(first, last) if first == last => write!(f, "{first}"),
+            PortClause::Range(first, last) => write!(f, "{first}-{last}"),
+            PortClause::Named(name) => write!(f, "port `{name}`"),
         }
     }
 }

@@ -5,8 +5,8 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use crate::cluster::Holder;
-use crate::dialect::network_policy::Direction;
 use crate::evaluate::{Connection, Party};
+pub use crate::policy::{Action, Direction, Kind};
 pub use crate::reading::Unspecified;
 
 /// What is declared about a connection.
@@ -82,7 +82,7 @@ pub struct Side {
     pub outcome: Outcome,
     /// What it says under the default readings.
     pub default_reading: Decision,
-    /// Whether a policy isolates the pod in this direction.
+    /// Whether a policy isolates the pod in this direction, or denies.
     pub isolated: bool,
     /// Which tier decided.
     pub tier: Tier,
@@ -95,8 +95,16 @@ pub struct Side {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Tier {
-    /// NetworkPolicies that isolate the pod.
+    /// Rules that come before everything else: Cilium's deny rules, and what is not evaluated.
+    First,
+    /// AdminNetworkPolicies, and ClusterNetworkPolicies of the tier `Admin`.
+    Admin,
+    /// NetworkPolicies that isolate the pod, and what shares their tier.
     Policy,
+    /// The BaselineAdminNetworkPolicy, and ClusterNetworkPolicies of the tier `Baseline`.
+    Baseline,
+    /// A tier of the cluster's own: Calico's `Tier`.
+    Custom,
     /// No policy isolates the pod, so everything is allowed.
     Default,
     /// Policies isolate the pod but do not apply to this connection: the pod's own node, the pod itself.
@@ -107,10 +115,22 @@ pub enum Tier {
 }
 
 impl Tier {
+    /// Whether a policy decided, and not its absence.
+    pub fn is_by_rule(self) -> bool {
+        match self {
+            Self::First | Self::Admin | Self::Policy | Self::Baseline | Self::Custom => true,
+            Self::Default | Self::Exempt | Self::NoPod => false,
+        }
+    }
+
     /// The word that outputs use.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::First => "first",
+            Self::Admin => "admin",
             Self::Policy => "policy",
+            Self::Baseline => "baseline",
+            Self::Custom => "custom",
             Self::Default => "default",
             Self::Exempt => "exempt",
             Self::NoPod => "no-pod",
@@ -151,20 +171,26 @@ pub enum Reason {
         /// `namespace/name`.
         pod: String,
     },
-    /// A rule that admits the connection.
+    /// A rule that matches the connection and thereby decides.
     Rule {
-        /// `namespace/name`.
+        /// The policy's kind.
+        kind: Kind,
+        /// `namespace/name`, or the name of a policy without namespace.
         policy: String,
         /// Which direction.
         direction: Direction,
         /// Counted from 0.
         rule: usize,
-        /// What it admits, in words.
+        /// What it does with what it matches.
+        action: Action,
+        /// What it matches, in words.
         admits: String,
     },
     /// A policy that isolates the pod, none of whose rules admits the connection.
     NoRule {
-        /// `namespace/name` of the policy.
+        /// The policy's kind.
+        kind: Kind,
+        /// `namespace/name` of the policy, or its name alone.
         policy: String,
         /// `namespace/name` of the pod.
         pod: String,
@@ -201,6 +227,14 @@ pub struct NearMiss {
 }
 
 impl Reason {
+    /// The kind of the policy it names.
+    pub fn kind(&self) -> Option<Kind> {
+        match self {
+            Self::Rule { kind, .. } | Self::NoRule { kind, .. } => Some(*kind),
+            _ => None,
+        }
+    }
+
     /// The policy it names, as `namespace/name`.
     pub fn policy(&self) -> Option<&str> {
         match self {
@@ -209,7 +243,7 @@ impl Reason {
         }
     }
 
-    /// The rule it names as admitting, counted from 0.
+    /// The rule it names as matching, counted from 0.
     pub fn rule(&self) -> Option<usize> {
         match self {
             Self::Rule { rule, .. } => Some(*rule),
@@ -236,24 +270,30 @@ impl fmt::Display for Reason {
             }
             Self::Loopback { pod } => write!(f, "{pod} cannot be kept from itself"),
             Self::Rule {
+                kind,
                 policy,
                 direction,
                 rule,
+                action,
                 admits,
             } => {
-                write!(
-                    f,
-                    "NetworkPolicy {policy} {direction} rule {rule} admits {admits}"
-                )
+                write!(f, "{kind} {policy} {direction} rule {rule} ")?;
+                match action {
+                    Action::Allow => write!(f, "admits {admits}"),
+                    Action::Deny => write!(f, "denies {admits}"),
+                    Action::Pass => write!(f, "leaves {admits} to the next tier"),
+                    Action::Log => write!(f, "logs {admits}"),
+                }
             }
             Self::NoRule {
+                kind,
                 policy,
                 pod,
                 direction,
                 rules,
                 nearest,
             } => {
-                write!(f, "NetworkPolicy {policy} selects {pod}")?;
+                write!(f, "{kind} {policy} selects {pod}")?;
                 match (rules, nearest) {
                     (0, _) => write!(f, " and admits no {direction} at all"),
                     (_, None) => write!(f, "; none of its {direction} rules matches"),
@@ -289,6 +329,12 @@ impl fmt::Display for Reason {
 }
 
 impl Serialize for Direction {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for Kind {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }

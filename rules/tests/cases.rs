@@ -18,7 +18,7 @@ use flowaudit_rules::cluster::{Cluster, Protocol};
 use flowaudit_rules::evaluate::{Connection, Engine, Party, evaluate};
 use flowaudit_rules::kubernetes::{Issue, read};
 use flowaudit_rules::policy_set::PolicySet;
-use flowaudit_rules::verdict::{Outcome, Reason, Side, Tier, Verdict};
+use flowaudit_rules::verdict::{Action, Kind, Outcome, Reason, Side, Tier, Verdict};
 
 #[test]
 #[expect(
@@ -165,15 +165,24 @@ fn decided(verdict: &Verdict) -> String {
                 .into_iter()
                 .filter(|(_, side)| side.outcome == Outcome::Denied);
             denied
-                .map(|(name, side)| format!("{name} isolated by {}", named(side, false)))
+                .map(|(name, side)| match named(side, Some(Action::Deny)) {
+                    rules if rules.is_empty() => {
+                        format!("{name} isolated by {}", named(side, None))
+                    }
+                    rules => format!("{name} denied by {rules}"),
+                })
                 .collect()
         }
         Outcome::Allowed => sides
             .into_iter()
             .filter_map(|(name, side)| match side.tier {
-                Tier::Policy => Some(format!("{name} by {}", named(side, true))),
                 Tier::Exempt => Some(format!("{name} exempt")),
                 Tier::Default | Tier::NoPod => None,
+                tier => {
+                    assert!(tier.is_by_rule());
+                    let rules = named(side, Some(Action::Allow));
+                    Some(format!("{name} by {rules}"))
+                }
             })
             .collect(),
     };
@@ -184,11 +193,21 @@ fn decided(verdict: &Verdict) -> String {
     }
 }
 
-/// The rules that admit, or the policies that isolate.
-fn named(side: &Side, admitting: bool) -> String {
+/// The rules that do `action`, or the policies that isolate. Kinds other than NetworkPolicy are named.
+fn named(side: &Side, action: Option<Action>) -> String {
+    let named = |kind: Kind, policy: &str| match kind {
+        Kind::NetworkPolicy => policy.to_owned(),
+        _ => format!("{kind} {policy}"),
+    };
     let names = side.reasons.iter().filter_map(|reason| match reason {
-        Reason::Rule { policy, rule, .. } if admitting => Some(format!("{policy} rule {rule}")),
-        Reason::NoRule { policy, .. } if !admitting => Some(policy.clone()),
+        Reason::Rule {
+            kind,
+            policy,
+            rule,
+            action: does,
+            ..
+        } if action == Some(*does) => Some(format!("{} rule {rule}", named(*kind, policy))),
+        Reason::NoRule { kind, policy, .. } if action.is_none() => Some(named(*kind, policy)),
         _ => None,
     });
     names.collect::<Vec<_>>().join(", ")

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use flowaudit_lake::table::endpoints::EndpointRow;
 use flowaudit_lake::table::findings::FindingRow;
-use flowaudit_rules::dialect::network_policy;
+use flowaudit_rules::policy;
 
 use super::remedy::{Direction, default_deny};
 use super::{Detection, Evidence, Statement, Subject, Totals, keep};
@@ -31,14 +31,10 @@ pub fn missing_default_deny(rows: &[EndpointRow], world: &World, at_us: i64) -> 
         let pod = pod_of(row);
         for direction in [Direction::Ingress, Direction::Egress] {
             let wanted = match direction {
-                Direction::Ingress => network_policy::Direction::Ingress,
-                Direction::Egress => network_policy::Direction::Egress,
+                Direction::Ingress => policy::Direction::Ingress,
+                Direction::Egress => policy::Direction::Egress,
             };
-            let isolated = world
-                .policies
-                .selecting(&pod)
-                .iter()
-                .any(|policy| policy.rules(wanted).is_some());
+            let isolated = world.policies.isolates(&pod, &world.cluster, wanted);
             if !isolated {
                 let namespace = row.namespace.as_deref().unwrap_or_default();
                 let (evidence, pods) = open.entry((namespace, direction)).or_default();

@@ -150,6 +150,12 @@ impl Cluster {
         self.pods_by_name.get(namespace)?.get(name).copied()
     }
 
+    /// The Service called `name` in `namespace`.
+    pub fn service(&self, namespace: &str, name: &str) -> Option<&Service> {
+        let index = *self.services_by_name.get(namespace)?.get(name)?;
+        self.services.get(index)
+    }
+
     /// The node called `name`.
     pub fn node(&self, name: &str) -> Option<&Node> {
         self.nodes.get(*self.nodes_by_name.get(name)?)

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::{Party, Question, Selecting};
 use crate::cluster::{Cluster, Holder, Node, Pod, Protocol, Service, ServicePort};
-use crate::dialect::network_policy::{Direction, NetworkPolicy};
+use crate::policy::{Direction, Policy};
 use crate::reading::{Reader, Reading, Readings};
 use crate::verdict::Unspecified;
 
@@ -22,8 +22,8 @@ pub(super) struct Case<'a> {
     pub(super) service: Option<&'a Service>,
     /// Why this case may be the real one instead of the main ones.
     pub(super) because: Option<Unspecified>,
-    pub(super) egress: Cow<'a, [&'a NetworkPolicy]>,
-    pub(super) ingress: Cow<'a, [&'a NetworkPolicy]>,
+    pub(super) egress: Cow<'a, [&'a Policy]>,
+    pub(super) ingress: Cow<'a, [&'a Policy]>,
 }
 
 impl Case<'_> {
@@ -64,7 +64,7 @@ pub(super) enum Who<'a> {
 
 impl<'a> Who<'a> {
     /// The pod, of whatever network.
-    fn pod(&self) -> Option<&'a Pod> {
+    pub(super) fn pod(&self) -> Option<&'a Pod> {
         match self {
             Self::Pod(pod) | Self::HostPod(pod) => Some(pod),
             _ => None,
@@ -171,6 +171,7 @@ pub(super) fn cases<'a>(
                         let because = shared.or(replaced).or(candidate).or(target.because);
                         cases.push(case(
                             selecting,
+                            cluster,
                             client,
                             server,
                             &target,
@@ -189,15 +190,17 @@ pub(super) fn cases<'a>(
 
 fn case<'a>(
     selecting: &'a impl Selecting,
+    cluster: &'a Cluster,
     client: End<'a>,
     server: End<'a>,
     target: &Target<'a>,
     protocol: Protocol,
     because: Option<Unspecified>,
 ) -> Case<'a> {
-    let isolating = |end: End<'a>, direction| match end.who.pod() {
-        Some(pod) => selecting.isolating(pod, direction),
-        None => Cow::Borrowed(&[][..]),
+    let selected = |end: End<'a>, direction| match end.who {
+        Who::Pod(pod) | Who::HostPod(pod) => selecting.selecting(pod, cluster, direction),
+        Who::Node(node) => selecting.selecting_node(node, direction),
+        Who::Service(_) | Who::External => Cow::Borrowed(&[][..]),
     };
     Case {
         client,
@@ -206,8 +209,8 @@ fn case<'a>(
         protocol,
         service: target.service,
         because,
-        egress: isolating(client, Direction::Egress),
-        ingress: isolating(server, Direction::Ingress),
+        egress: selected(client, Direction::Egress),
+        ingress: selected(server, Direction::Ingress),
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod case;
 mod reasons;
+mod rule;
 mod side;
 mod words;
 
@@ -14,11 +15,11 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 pub use crate::cluster::Holder;
-use crate::cluster::{Cluster, Pod, Protocol};
-use crate::dialect::network_policy::{Direction, NetworkPolicy};
+use crate::cluster::{Cluster, Node, Pod, Protocol};
+use crate::policy::{Direction, Policy, Subject};
 use crate::policy_set::PolicySet;
 pub use crate::reading::Engine;
-use crate::reading::{Reader, Readings};
+use crate::reading::{Asking, Next, Reader, Readings};
 use crate::verdict::{Decision, Outcome, Side, Unspecified, Verdict};
 use case::Case;
 
@@ -96,18 +97,47 @@ pub(crate) struct Question<'q, 'a> {
     pub(crate) protocol: Protocol,
 }
 
-/// Where the policies come from that isolate a pod: looked up each time, or prepared.
+/// Where the policies come from that select an end: looked up each time, or prepared. In the order in which they
+/// are walked, and only those that say something of `direction`.
 pub(crate) trait Selecting {
-    /// The policies that select `pod` and isolate it for `direction`, by name.
-    fn isolating<'s>(&'s self, pod: &Pod, direction: Direction) -> Cow<'s, [&'s NetworkPolicy]>;
+    /// Those that select `pod`; for a host-network pod also those for its node.
+    fn selecting<'s>(
+        &'s self,
+        pod: &Pod,
+        cluster: &Cluster,
+        direction: Direction,
+    ) -> Cow<'s, [&'s Policy]>;
+
+    /// Those that select `node`.
+    fn selecting_node<'s>(&'s self, node: &Node, direction: Direction) -> Cow<'s, [&'s Policy]>;
 }
 
 impl Selecting for PolicySet {
-    fn isolating<'s>(&'s self, pod: &Pod, direction: Direction) -> Cow<'s, [&'s NetworkPolicy]> {
-        let mut policies = self.selecting(pod);
-        policies.retain(|policy| policy.rules(direction).is_some());
+    fn selecting<'s>(
+        &'s self,
+        pod: &Pod,
+        cluster: &Cluster,
+        direction: Direction,
+    ) -> Cow<'s, [&'s Policy]> {
+        let mut policies = PolicySet::selecting(self, pod, cluster);
+        let node = pod.node.as_deref().filter(|_| pod.host_network);
+        if let Some(node) = node.and_then(|node| cluster.node(node)) {
+            policies.extend(PolicySet::selecting_node(self, node));
+        }
+        policies.retain(|policy| policy.section(direction).is_some());
         Cow::Owned(policies)
     }
+
+    fn selecting_node<'s>(&'s self, node: &Node, direction: Direction) -> Cow<'s, [&'s Policy]> {
+        let mut policies = PolicySet::selecting_node(self, node);
+        policies.retain(|policy| policy.section(direction).is_some());
+        Cow::Owned(policies)
+    }
+}
+
+/// Whether a policy is for nodes and not for pods.
+fn is_for_nodes(policy: &Policy) -> bool {
+    matches!(policy.subject, Subject::Nodes(_))
 }
 
 /// What both sides of one case say under one combination of readings.
@@ -131,6 +161,11 @@ struct Seen {
 }
 
 impl Seen {
+    const BOTH: Self = Self {
+        allowed: true,
+        denied: true,
+    };
+
     fn add(&mut self, decision: Decision) {
         match decision {
             Decision::Allowed => self.allowed = true,
@@ -180,11 +215,20 @@ pub(crate) fn judge(
             overall.add(decisions.both());
             egress.add(decisions.egress);
             ingress.add(decisions.ingress);
-            let is_settled = overall.both() && egress.both() && ingress.both();
-            if is_settled || !readings.next() {
+            if overall.both() && egress.both() && ingress.both() {
                 break;
             }
-            decisions = decide(case, &mut readings);
+            match readings.next() {
+                Next::More => decisions = decide(case, &mut readings),
+                Next::Done => break,
+                Next::TooMany => {
+                    // Not every way was tried: nothing is certain.
+                    for seen in [&mut overall, &mut egress, &mut ingress] {
+                        *seen = Seen::BOTH;
+                    }
+                    break;
+                }
+            }
         }
     }
     let main = cases.iter().filter(|case| case.is_main()).count();
@@ -236,6 +280,9 @@ pub(crate) fn judge(
     }
 }
 
+/// How many questions are tried one by one to find which of them makes the difference.
+const TRIED_MAX: usize = 512;
+
 /// The points on which the outcome depends: those that change a case when they alone are read otherwise, and those
 /// that make one case differ from the first. When only several together change it, all that were asked.
 fn points(
@@ -244,33 +291,37 @@ fn points(
     decide: impl Fn(&Case<'_>, &mut Readings) -> Decision,
 ) -> Vec<Unspecified> {
     let mut first = None;
-    let mut found = Vec::new();
-    let mut asked = Vec::new();
+    let mut found: Vec<Unspecified> = Vec::new();
+    let mut asked: Vec<Unspecified> = Vec::new();
     for case in cases {
         let mut readings = Readings::new(reader);
         let usual = decide(case, &mut readings);
         if *first.get_or_insert(usual) != usual {
             found.extend(case.because);
         }
-        let mut asked_here: Vec<Unspecified> = Vec::new();
+        let mut tried: Vec<Asking> = Vec::new();
         loop {
-            let points: Vec<Unspecified> = readings.points().collect();
-            for point in points {
-                if !asked_here.contains(&point) {
-                    asked_here.push(point);
-                    let others = Readings::others(reader, point).iter();
-                    let mut flipped = others.map(|&other| Readings::flipped(reader, point, other));
-                    if flipped.any(|mut flipped| decide(case, &mut flipped) != usual) {
-                        found.push(point);
-                    }
+            let askings: Vec<Asking> = readings.asked().collect();
+            for asking in askings {
+                let point = asking.point;
+                // One thing that makes the difference is enough to name the point.
+                if tried.contains(&asking) || found.contains(&point) {
+                    continue;
+                }
+                tried.push(asking);
+                let others = Readings::others(reader, point).iter();
+                let mut flipped = others.map(|&other| Readings::flipped(reader, asking, other));
+                if flipped.any(|mut flipped| decide(case, &mut flipped) != usual) {
+                    found.push(point);
+                } else if !asked.contains(&point) {
+                    asked.push(point);
                 }
             }
-            if !readings.next() {
+            if tried.len() > TRIED_MAX || readings.next() != Next::More {
                 break;
             }
             decide(case, &mut readings);
         }
-        asked.append(&mut asked_here);
     }
     if found.is_empty() {
         found = asked;

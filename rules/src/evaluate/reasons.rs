@@ -1,10 +1,11 @@
 //! Why a side says what it says: the same walk as [`side`](super::side), with words.
 
 use super::case::{Case, End, Who};
-use super::side::{Standing, View, standing};
+use super::rule::View;
+use super::side::{Matched, Standing, WalkEnd, is_in_force, standing, subject, walk};
 use super::words;
-use crate::cluster::{Cluster, Labels, NAME_LABEL, Pod};
-use crate::dialect::network_policy::{Direction, NetworkPolicy, Peer, Rule};
+use crate::cluster::{Cluster, Labels, NAME_LABEL};
+use crate::policy::{self, Action, Direction, Peer, Policy, Rule, TierDefault};
 use crate::reading::{Reader, Readings};
 use crate::verdict::{NearMiss, Reason, Tier};
 
@@ -25,10 +26,7 @@ pub(super) fn explain(
     backends: usize,
 ) -> Explained {
     let readings = &mut Readings::new(reader);
-    let subject = match direction {
-        Direction::Egress => &case.client,
-        Direction::Ingress => &case.server,
-    };
+    let (subject, selected) = subject(direction, case);
     let mut explained = match standing(direction, case, readings) {
         Standing::NoPod => Explained {
             reasons: vec![match subject.who {
@@ -39,31 +37,24 @@ pub(super) fn explain(
             }],
             ..Explained::default()
         },
-        Standing::NotIsolated(pod) => Explained {
+        Standing::NotSelected => Explained {
             tier: Tier::Default,
-            reasons: vec![Reason::NotIsolated {
-                pod: pod.key(),
-                direction,
-            }],
+            reasons: vec![not_isolated(direction, subject)],
             isolated: false,
         },
-        Standing::Exempt(pod) => Explained {
-            isolated: true,
+        Standing::Exempt => Explained {
+            isolated: isolates(direction, selected, readings),
             tier: Tier::Exempt,
-            reasons: vec![exemption(pod, case)],
+            reasons: exemption(subject, case),
         },
-        Standing::Isolated(pod, policies) => {
+        Standing::Judged(policies) => {
             let view = View {
                 direction,
                 case,
                 cluster,
-                policies,
+                policies: &policies,
             };
-            Explained {
-                isolated: true,
-                tier: Tier::Policy,
-                reasons: by_policies(&view, pod, readings),
-            }
+            by_policies(&view, readings)
         }
     };
     if direction == Direction::Ingress
@@ -80,87 +71,187 @@ pub(super) fn explain(
     explained
 }
 
-fn exemption(pod: &Pod, case: &Case<'_>) -> Reason {
+fn not_isolated(direction: Direction, subject: &End<'_>) -> Reason {
+    Reason::NotIsolated {
+        pod: subject.name(),
+        direction,
+    }
+}
+
+/// Whether one of `policies` would deny what no rule matches.
+fn isolates(direction: Direction, policies: &[&Policy], readings: &mut Readings) -> bool {
+    let mut isolating = policies
+        .iter()
+        .filter(|policy| policy.tier.default == TierDefault::Deny && policy.isolates(direction));
+    isolating.any(|policy| is_in_force(policy, readings))
+}
+
+fn exemption(subject: &End<'_>, case: &Case<'_>) -> Vec<Reason> {
+    let Some(pod) = subject.who.pod() else {
+        return Vec::new();
+    };
     let node = match case.client.who {
         Who::Node(node) => Some(&node.name),
         Who::HostPod(host) => host.node.as_ref(),
         _ => None,
     };
-    match node {
+    vec![match node {
         Some(node) if !case.is_loopback() => Reason::OwnNode {
             pod: pod.key(),
             node: node.clone(),
         },
         _ => Reason::Loopback { pod: pod.key() },
-    }
+    }]
 }
 
-/// Every rule that admits, then every policy that took part without admitting.
-fn by_policies(view: &View<'_, '_>, pod: &Pod, readings: &mut Readings) -> Vec<Reason> {
-    let mut reasons = Vec::new();
-    let mut silent = Vec::new();
-    for policy in view.policies {
-        let before = reasons.len();
-        for (index, rule) in policy
-            .rules(view.direction)
-            .unwrap_or_default()
-            .iter()
-            .enumerate()
-        {
-            if view.rule_admits(policy, rule, readings) {
-                reasons.push(Reason::Rule {
-                    policy: policy.key(),
-                    direction: view.direction,
-                    rule: index,
-                    admits: words::rule(policy, rule).to_string(),
-                });
-            }
-        }
-        if reasons.len() == before {
-            silent.push(policy);
-        }
-    }
-    let is_denied = reasons.is_empty();
-    for policy in silent {
-        reasons.push(Reason::NoRule {
-            policy: policy.key(),
-            pod: pod.key(),
-            direction: view.direction,
-            rules: policy.rules(view.direction).unwrap_or_default().len(),
-            nearest: if is_denied {
-                near_miss(view, policy, readings)
-            } else {
-                None
-            },
-        });
-    }
-    reasons
-}
-
-/// The rule of `policy` that comes nearest: one whose peers match, else one whose ports do, else the first.
-fn near_miss(
-    view: &View<'_, '_>,
-    policy: &NetworkPolicy,
-    readings: &mut Readings,
-) -> Option<NearMiss> {
-    let rules = policy
-        .rules(view.direction)
-        .unwrap_or_default()
+/// The rules that passed it on, then what decided.
+fn by_policies(view: &View<'_, '_>, readings: &mut Readings) -> Explained {
+    let walked = walk(view, readings);
+    let mut reasons: Vec<Reason> = walked
+        .passed
         .iter()
-        .enumerate();
+        .map(|matched| rule_reason(view, matched))
+        .collect();
+    let mut isolated = isolates(view.direction, view.policies, readings);
+    let tier = match walked.end {
+        WalkEnd::Nothing => {
+            reasons.push(not_isolated(view.direction, view.own()));
+            Tier::Default
+        }
+        WalkEnd::TierDefault(policies) => {
+            for policy in policies {
+                reasons.extend(silent(view, policy, true, readings));
+            }
+            tier_of(policies)
+        }
+        WalkEnd::Rule(decided, policies) => {
+            let tier = tier_of(policies);
+            isolated |= decided.action == Action::Deny;
+            by_rules(view, decided, policies, &mut reasons, readings);
+            tier
+        }
+    };
+    Explained {
+        isolated,
+        tier,
+        reasons,
+    }
+}
+
+/// What outputs call the tier of these policies.
+fn tier_of(policies: &[&Policy]) -> Tier {
+    let Some(policy) = policies.first() else {
+        return Tier::Default;
+    };
+    let known = [
+        (policy::Tier::FIRST, Tier::First),
+        (policy::Tier::ADMIN, Tier::Admin),
+        (policy::Tier::DEFAULT, Tier::Policy),
+        (policy::Tier::BASELINE, Tier::Baseline),
+    ];
+    let tier = known.into_iter().find(|(tier, _)| *tier == policy.tier);
+    tier.map_or(Tier::Custom, |(_, tier)| tier)
+}
+
+/// The rule that decided and those of the same mind that follow it: without all of them the outcome would be another.
+/// Where they admit, every policy that took part without a rule that matches.
+fn by_rules(
+    view: &View<'_, '_>,
+    decided: Matched<'_>,
+    policies: &[&Policy],
+    reasons: &mut Vec<Reason>,
+    readings: &mut Readings,
+) {
+    let is_first = |policy: &&&Policy| std::ptr::eq(**policy, decided.policy);
+    let mut quiet = Vec::new();
+    let mut is_reached = false;
+    'policies: for policy in policies {
+        is_reached |= is_first(&policy);
+        let skipped = if is_first(&policy) { decided.index } else { 0 };
+        let mut any_matches = false;
+        let rules = policy.rules(view.direction).iter().enumerate();
+        for (index, rule) in rules.skip(skipped).filter(|_| is_reached) {
+            let matches = rule.action != Action::Log
+                && view.rule_matches(policy, rule, readings)
+                && is_in_force(policy, readings);
+            if !matches {
+                continue;
+            }
+            any_matches = true;
+            if rule.action != decided.action {
+                break 'policies;
+            }
+            reasons.push(rule_reason(
+                view,
+                &Matched {
+                    policy,
+                    index,
+                    action: rule.action,
+                },
+            ));
+        }
+        if !any_matches && decided.action == Action::Allow {
+            quiet.push(policy);
+        }
+    }
+    for policy in quiet {
+        reasons.extend(silent(view, policy, false, readings));
+    }
+}
+
+fn rule_reason(view: &View<'_, '_>, matched: &Matched<'_>) -> Reason {
+    let rules = matched.policy.rules(view.direction);
+    let words = rules.get(matched.index).map(words::rule);
+    Reason::Rule {
+        kind: matched.policy.id.kind,
+        policy: matched.policy.id.key(),
+        direction: view.direction,
+        rule: matched.index,
+        action: matched.action,
+        admits: words.map(|words| words.to_string()).unwrap_or_default(),
+    }
+}
+
+/// A policy that isolates the pod and none of whose rules matches.
+fn silent(
+    view: &View<'_, '_>,
+    policy: &Policy,
+    is_denied: bool,
+    readings: &mut Readings,
+) -> Option<Reason> {
+    let isolates = policy.isolates(view.direction) && is_in_force(policy, readings);
+    isolates.then(|| Reason::NoRule {
+        kind: policy.id.kind,
+        policy: policy.id.key(),
+        pod: view.own().name(),
+        direction: view.direction,
+        rules: policy.rules(view.direction).len(),
+        nearest: if is_denied {
+            near_miss(view, policy, readings)
+        } else {
+            None
+        },
+    })
+}
+
+/// The rule of `policy` that comes nearest to allowing: one whose peers match, else one whose ports do, else the first.
+fn near_miss(view: &View<'_, '_>, policy: &Policy, readings: &mut Readings) -> Option<NearMiss> {
+    let rules = policy.rules(view.direction).iter().enumerate();
     let (index, rule, peers_match, ports_match) = rules
+        .filter(|(_, rule)| rule.action == Action::Allow)
         .map(|(index, rule)| {
             let peers_match = view.peers_match(policy, rule, readings);
-            (index, rule, peers_match, view.ports_match(rule, readings))
+            let ports_match = view.traffic_matches(policy, rule, readings);
+            (index, rule, peers_match, ports_match)
         })
         .min_by_key(|(_, _, peers_match, ports_match)| (!peers_match, !ports_match))?;
     let (admits, instead) = match (peers_match, ports_match) {
-        (true, _) => (words::ports(rule).to_string(), port_instead(view)),
+        (true, false) => (words::ports(rule).to_string(), port_instead(view)),
         (false, true) => (
-            words::peers(policy, rule).to_string(),
+            words::peers(rule).to_string(),
             peer_instead(view, policy, rule),
         ),
-        (false, false) => (words::rule(policy, rule).to_string(), String::new()),
+        _ => (words::rule(rule).to_string(), String::new()),
     };
     Some(NearMiss {
         rule: index,
@@ -181,7 +272,7 @@ fn port_instead(view: &View<'_, '_>) -> String {
 }
 
 /// `the client has app=cart`, by the labels that the rule speaks of.
-fn peer_instead(view: &View<'_, '_>, policy: &NetworkPolicy, rule: &Rule) -> String {
+fn peer_instead(view: &View<'_, '_>, policy: &Policy, rule: &Rule) -> String {
     let role = match view.direction {
         Direction::Ingress => "client",
         Direction::Egress => "server",
@@ -195,7 +286,7 @@ fn peer_instead(view: &View<'_, '_>, policy: &NetworkPolicy, rule: &Rule) -> Str
             return format!("the {role} is {} and no pod", other.name());
         }
     };
-    let is_block = |peer: &Peer| matches!(peer, Peer::Block(_));
+    let is_block = |peer: &Peer| matches!(peer, Peer::Addresses { .. });
     if rule.peers.iter().all(is_block) {
         return match other.address {
             Some(address) => format!("the {role} has the address {address}"),
@@ -207,7 +298,13 @@ fn peer_instead(view: &View<'_, '_>, policy: &NetworkPolicy, rule: &Rule) -> Str
     if !keys.of_pods.is_empty() {
         parts.push(format!("has {}", spoken_of(&pod.labels, &keys.of_pods)));
     }
-    if pod.namespace != policy.namespace || !keys.of_namespaces.is_empty() {
+    // A policy without a namespace speaks of namespaces only where it names their labels.
+    let is_elsewhere = policy
+        .id
+        .namespace
+        .as_ref()
+        .is_some_and(|namespace| pod.namespace != *namespace);
+    if is_elsewhere || !keys.of_namespaces.is_empty() {
         let mut part = format!("is in namespace {}", pod.namespace);
         let unnamed: Vec<&str> = keys
             .of_namespaces

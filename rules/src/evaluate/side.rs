@@ -1,23 +1,25 @@
-//! One side of one case under one combination of readings: the rules of policy-semantics §1, line by line.
+//! One side of one case under one combination of readings: the walk through the tiers (policy-semantics §0, §3.1).
+
+use std::borrow::Cow;
 
 use super::case::{Case, End, Who, runs_on};
-use crate::cluster::{Cluster, Namespace, Pod, PortOwner, Protocol};
-use crate::dialect::network_policy::{Direction, NetworkPolicy, Peer, Rule};
-use crate::port::PortMatch;
-use crate::reading::{Reading, Readings};
-use crate::selector::Selector;
+use super::is_for_nodes;
+use super::rule::View;
+use crate::cluster::{Cluster, Pod};
+use crate::policy::{Action, Direction, Policy, TierDefault};
+use crate::reading::{Asking, Reading, Readings};
 use crate::verdict::{Decision, Unspecified};
 
 /// Where a side stands before any rule is looked at.
 pub(super) enum Standing<'a> {
-    /// No pod is here that a policy could select.
+    /// Nothing is here that a policy could select.
     NoPod,
-    /// No policy isolates the pod: everything is allowed (§1.1).
-    NotIsolated(&'a Pod),
-    /// Policies isolate the pod, but not for this connection (§1.6).
-    Exempt(&'a Pod),
-    /// The rules of these policies decide.
-    Isolated(&'a Pod, &'a [&'a NetworkPolicy]),
+    /// No policy selects the pod: everything is allowed (§1.1).
+    NotSelected,
+    /// Policies select the pod, but not for this connection (§1.6).
+    Exempt,
+    /// These policies decide.
+    Judged(Cow<'a, [&'a Policy]>),
 }
 
 /// What one side says.
@@ -28,23 +30,27 @@ pub(super) fn decide(
     readings: &mut Readings,
 ) -> Decision {
     match standing(direction, case, readings) {
-        Standing::NoPod | Standing::NotIsolated(_) | Standing::Exempt(_) => Decision::Allowed,
-        Standing::Isolated(_, policies) => {
+        Standing::NoPod | Standing::NotSelected | Standing::Exempt => Decision::Allowed,
+        Standing::Judged(policies) => {
             let view = View {
                 direction,
                 case,
                 cluster,
-                policies,
+                policies: &policies,
             };
-            let any_admits = policies
-                .iter()
-                .any(|policy| view.policy_admits(policy, readings));
-            if any_admits {
-                Decision::Allowed
-            } else {
-                Decision::Denied
-            }
+            walk(&view, readings).decision()
         }
+    }
+}
+
+/// The end that policies of one direction select, and those that do.
+pub(super) fn subject<'c, 'a>(
+    direction: Direction,
+    case: &'c Case<'a>,
+) -> (&'c End<'a>, &'c [&'a Policy]) {
+    match direction {
+        Direction::Egress => (&case.client, &case.egress),
+        Direction::Ingress => (&case.server, &case.ingress),
     }
 }
 
@@ -54,258 +60,208 @@ pub(super) fn standing<'a>(
     case: &'a Case<'_>,
     readings: &mut Readings,
 ) -> Standing<'a> {
-    let (subject, policies) = match direction {
-        Direction::Egress => (&case.client, &case.egress),
-        Direction::Ingress => (&case.server, &case.ingress),
+    let (subject, policies) = subject(direction, case);
+    let policies = match subject.who {
+        Who::Pod(_) if policies.is_empty() => return Standing::NotSelected,
+        Who::Pod(_) => Cow::Borrowed(policies),
+        Who::Service(_) | Who::External => return Standing::NoPod,
+        Who::HostPod(_) | Who::Node(_) => {
+            let any = |of_nodes: bool| policies.iter().any(|p| is_for_nodes(p) == of_nodes);
+            let as_pod = any(false) && subject.as_pod(readings).is_some();
+            let as_node =
+                !as_pod && any(true) && readings.ask(Unspecified::HostPolicy) == Reading::Judged;
+            if !as_pod && !as_node {
+                return Standing::NoPod;
+            }
+            let kept = policies.iter().copied();
+            Cow::Owned(kept.filter(|p| is_for_nodes(p) != as_pod).collect())
+        }
     };
-    match subject.who {
-        Who::Pod(pod) if policies.is_empty() => return Standing::NotIsolated(pod),
-        Who::HostPod(_) if policies.is_empty() => return Standing::NoPod,
-        _ => {}
+    match exemption(direction, subject.who.pod(), &policies, case, readings) {
+        None => Standing::Judged(policies),
+        Some(Exemption::FromAll) => Standing::Exempt,
+        Some(Exemption::FromNetworkPolicy) => {
+            let mut policies = policies.into_owned();
+            policies.retain(|policy| !policy.id.kind.is_like_network_policy());
+            match policies.is_empty() {
+                true => Standing::Exempt,
+                false => Standing::Judged(Cow::Owned(policies)),
+            }
+        }
     }
-    let Some(pod) = subject.as_pod(readings) else {
-        return Standing::NoPod;
-    };
-    if is_exempt(direction, pod, case, readings) {
-        return Standing::Exempt(pod);
-    }
-    Standing::Isolated(pod, policies)
+}
+
+/// Which policies a connection is exempt from.
+enum Exemption {
+    FromAll,
+    /// NetworkPolicy does not say, or says in words only; the other dialects do.
+    FromNetworkPolicy,
 }
 
 /// The exemptions of §1.6, and protocols of which NetworkPolicy says nothing.
-fn is_exempt(direction: Direction, pod: &Pod, case: &Case<'_>, readings: &mut Readings) -> bool {
+fn exemption(
+    direction: Direction,
+    pod: Option<&Pod>,
+    policies: &[&Policy],
+    case: &Case<'_>,
+    readings: &mut Readings,
+) -> Option<Exemption> {
+    let pod = pod?;
     if case.is_loopback() {
         let point = match case.service {
             Some(_) => Unspecified::LoopbackThroughService,
             None => Unspecified::Loopback,
         };
         if readings.ask(point) == Reading::Exempt {
-            return true;
+            return Some(Exemption::FromAll);
         }
     }
+    let is_open = policies
+        .iter()
+        .any(|policy| policy.id.kind.is_like_network_policy());
     let other = match direction {
         Direction::Egress => &case.server,
         Direction::Ingress => &case.client,
     };
-    let from_own_node = other
-        .as_node(readings)
-        .is_some_and(|node| runs_on(pod, node, other.address));
-    if from_own_node {
-        let exempt = match direction {
-            Direction::Ingress => true,
-            Direction::Egress => readings.ask(Unspecified::PodToOwnNode) == Reading::Exempt,
-        };
-        if exempt {
-            return true;
+    let is_own_node = (is_open || direction == Direction::Ingress)
+        && other
+            .as_node(readings)
+            .is_some_and(|node| runs_on(pod, node, other.address));
+    if is_own_node {
+        if direction == Direction::Ingress {
+            return Some(Exemption::FromAll);
+        }
+        if readings.ask(Unspecified::PodToOwnNode) == Reading::Exempt {
+            return Some(Exemption::FromNetworkPolicy);
         }
     }
-    !case.protocol.has_ports() && readings.ask(Unspecified::OtherProtocol) == Reading::Exempt
+    let is_exempt = is_open
+        && !case.protocol.has_ports()
+        && readings.ask(Unspecified::OtherProtocol) == Reading::Exempt;
+    is_exempt.then_some(Exemption::FromNetworkPolicy)
 }
 
-/// What the rules of one side are held against.
-pub(super) struct View<'v, 'a> {
-    pub(super) direction: Direction,
-    pub(super) case: &'v Case<'a>,
-    pub(super) cluster: &'v Cluster,
-    pub(super) policies: &'v [&'v NetworkPolicy],
+/// Where a walk through the tiers ended.
+pub(super) struct Walked<'v> {
+    /// The rules that passed it on to the next tier, each with its place in its policy.
+    pub(super) passed: Vec<Matched<'v>>,
+    pub(super) end: WalkEnd<'v>,
 }
 
-impl<'v> View<'v, '_> {
-    fn policy_admits(&self, policy: &NetworkPolicy, readings: &mut Readings) -> bool {
-        let rules = policy.rules(self.direction).unwrap_or_default();
-        rules
-            .iter()
-            .any(|rule| self.rule_admits(policy, rule, readings))
-    }
+/// A rule that matched.
+#[derive(Clone, Copy)]
+pub(super) struct Matched<'v> {
+    pub(super) policy: &'v Policy,
+    /// Counted from 0.
+    pub(super) index: usize,
+    pub(super) action: Action,
+}
 
-    /// A rule admits what matches its ports and its peers (§1.2).
-    pub(super) fn rule_admits(
-        &self,
-        policy: &NetworkPolicy,
-        rule: &Rule,
-        readings: &mut Readings,
-    ) -> bool {
-        self.ports_match(rule, readings) && self.peers_match(policy, rule, readings)
-    }
+/// What ended a walk.
+pub(super) enum WalkEnd<'v> {
+    /// A rule that allows or denies, and the policies of its tier.
+    Rule(Matched<'v>, &'v [&'v Policy]),
+    /// The default of a tier that denies, and its policies.
+    TierDefault(&'v [&'v Policy]),
+    /// Nothing: everything is allowed.
+    Nothing,
+}
 
-    /// The end that peers speak of.
-    pub(super) fn other(&self) -> &'v End<'_> {
-        match self.direction {
-            Direction::Egress => &self.case.server,
-            Direction::Ingress => &self.case.client,
-        }
-    }
-
-    /// An absent list restricts nothing; entries are alternatives.
-    pub(super) fn ports_match(&self, rule: &Rule, readings: &mut Readings) -> bool {
-        if !self.case.protocol.has_ports() {
-            return self.portless_match(rule, readings);
-        }
-        rule.ports.is_empty()
-            || rule
-                .ports
-                .iter()
-                .any(|port| self.port_matches(port, readings))
-    }
-
-    /// ICMP and its like: open (§1.5). Rules without ports nominally cover them.
-    fn portless_match(&self, rule: &Rule, readings: &mut Readings) -> bool {
-        match readings.ask(Unspecified::OtherProtocol) {
-            Reading::DeniedByAnyPort => {
-                let rules = self
-                    .policies
-                    .iter()
-                    .flat_map(|policy| policy.rules(self.direction).unwrap_or_default());
-                rules.into_iter().all(|rule| rule.ports.is_empty())
-            }
-            _ => rule.ports.is_empty(),
-        }
-    }
-
-    fn port_matches(&self, port: &PortMatch, readings: &mut Readings) -> bool {
-        if port.protocol() != self.case.protocol {
-            return false;
-        }
-        let matches = match port {
-            PortMatch::All(_) => true,
-            PortMatch::Range { first, .. } if *first == self.case.port => true,
-            PortMatch::Range { first, last, .. } => {
-                (*first..=*last).contains(&self.case.port)
-                    && readings.ask(Unspecified::EndPort) == Reading::Matches
-            }
-            PortMatch::Named { name, .. } => self.name_matches(name, readings),
-        };
-        matches
-            && (self.case.protocol != Protocol::Sctp
-                || readings.ask(Unspecified::Sctp) == Reading::Matches)
-    }
-
-    /// A named port belongs to the pod that receives the connection, in both directions (§1.5).
-    fn name_matches(&self, name: &str, readings: &mut Readings) -> bool {
-        let (port, protocol) = (self.case.port, self.case.protocol);
-        let in_cluster = |cluster: &Cluster| {
-            cluster
-                .numbers_named(name, protocol)
-                .any(|number| number == port)
-        };
-        let Some(receiver) = self.case.server.as_pod(readings) else {
-            return self.direction == Direction::Egress
-                && in_cluster(self.cluster)
-                && readings.ask(Unspecified::NamedPortOutside) == Reading::OfCluster;
-        };
-        let ambiguous = self.direction == Direction::Egress
-            && self.cluster.numbers_named(name, protocol).nth(1).is_some();
-        if ambiguous
-            && (in_cluster(self.cluster) || declares(receiver, name, port, protocol).is_some())
-        {
-            match readings.ask(Unspecified::NamedPortAmbiguous) {
-                Reading::OfCluster => return in_cluster(self.cluster),
-                Reading::DoesNotMatch => return false,
-                _ => {}
-            }
-        }
-        match declares(receiver, name, port, protocol) {
-            Some(Declared::Surely) => true,
-            Some(Declared::ByInit) => {
-                readings.ask(Unspecified::NamedPortOfInit) == Reading::Matches
-            }
-            None => false,
-        }
-    }
-
-    /// An absent list restricts nothing, not even to the cluster; entries are alternatives (§1.3).
-    pub(super) fn peers_match(
-        &self,
-        policy: &NetworkPolicy,
-        rule: &Rule,
-        readings: &mut Readings,
-    ) -> bool {
-        rule.peers.is_empty()
-            || rule
-                .peers
-                .iter()
-                .any(|peer| self.peer_matches(policy, peer, readings))
-    }
-
-    fn peer_matches(&self, policy: &NetworkPolicy, peer: &Peer, readings: &mut Readings) -> bool {
-        let other = self.other();
-        match peer {
-            Peer::Pods { namespaces, pods } => {
-                let (pod, is_host) = match other.who {
-                    Who::Pod(pod) => (pod, false),
-                    Who::HostPod(pod) => (pod, true),
-                    // Selector peers never match external addresses, Services or bare nodes.
-                    Who::Node(_) | Who::Service(_) | Who::External => return false,
-                };
-                if !self.pod_matches(policy, namespaces.as_ref(), pods.as_ref(), pod) {
-                    return false;
-                }
-                let leaves_pods_open =
-                    namespaces.is_some() && pods.as_ref().is_none_or(Selector::is_empty);
-                !is_host
-                    || match readings.ask(Unspecified::HostNetwork) {
-                        Reading::IsPod => true,
-                        Reading::IsNodeInNamespace => leaves_pods_open,
-                        _ => false,
-                    }
-            }
-            Peer::Block(block) => {
-                // Whether the engine compares the addresses of such an end at all.
-                let point = match other.who {
-                    Who::Pod(_) => Some(Unspecified::BlockOnPod),
-                    Who::HostPod(_) | Who::Node(_) => Some(Unspecified::BlockOnNode),
-                    Who::Service(_) => Some(Unspecified::ServiceAddress),
-                    Who::External => None,
-                };
-                let is_inside = other.address.map(|address| block.contains(address));
-                is_inside != Some(false)
-                    && point.is_none_or(|point| readings.ask(point) == Reading::Matches)
-                    && (is_inside.is_some()
-                        || readings.ask(Unspecified::UnknownAddress) == Reading::Matches)
-            }
-        }
-    }
-
-    fn pod_matches(
-        &self,
-        policy: &NetworkPolicy,
-        namespaces: Option<&Selector>,
-        pods: Option<&Selector>,
-        pod: &Pod,
-    ) -> bool {
-        let namespace_matches = match namespaces {
-            // Without a namespaceSelector the policy's own namespace is meant.
-            None => pod.namespace == policy.namespace,
-            Some(selector) => match self.cluster.namespace(&pod.namespace) {
-                Some(namespace) => selector.matches(&namespace.labels),
-                None => selector.matches(&Namespace::named(&pod.namespace).labels),
+impl Walked<'_> {
+    fn decision(&self) -> Decision {
+        match &self.end {
+            WalkEnd::Nothing => Decision::Allowed,
+            WalkEnd::TierDefault(_) => Decision::Denied,
+            WalkEnd::Rule(matched, _) => match matched.action {
+                Action::Deny => Decision::Denied,
+                _ => Decision::Allowed,
             },
-        };
-        namespace_matches && pods.is_none_or(|selector| selector.matches(&pod.labels))
+        }
     }
 }
 
-/// How a pod declares a port name with this number and protocol.
-enum Declared {
-    Surely,
-    /// Only by an init container that runs to its end.
-    ByInit,
+/// Tier by tier, until one decides.
+pub(super) fn walk<'v>(view: &View<'v, '_>, readings: &mut Readings) -> Walked<'v> {
+    let mut passed = Vec::new();
+    for tier in view.policies.chunk_by(|a, b| a.tier == b.tier) {
+        match first_match(view, tier, readings) {
+            Some(matched) if matched.action == Action::Pass => passed.push(matched),
+            Some(matched) => {
+                let end = WalkEnd::Rule(matched, tier);
+                return Walked { passed, end };
+            }
+            None => {
+                let denies = |policy: &&&Policy| {
+                    policy.tier.default == TierDefault::Deny && policy.isolates(view.direction)
+                };
+                let mut isolating = tier.iter().filter(denies);
+                if isolating.any(|policy| is_in_force(policy, readings)) {
+                    let end = WalkEnd::TierDefault(tier);
+                    return Walked { passed, end };
+                }
+            }
+        }
+    }
+    let end = WalkEnd::Nothing;
+    Walked { passed, end }
 }
 
-fn declares(pod: &Pod, name: &str, port: u16, protocol: Protocol) -> Option<Declared> {
-    let hits = pod
-        .ports
-        .iter()
-        .filter(|declared| {
-            declared.name.as_deref() == Some(name)
-                && declared.port == port
-                && declared.protocol == protocol
-        })
-        .map(|declared| declared.owner);
-    hits.fold(None, |found, owner| match (found, owner) {
-        (Some(Declared::Surely), _) | (_, PortOwner::Container | PortOwner::RestartableInit) => {
-            Some(Declared::Surely)
+/// The first rule of a tier that matches and does more than to log. Where nothing says which of several policies
+/// goes first, each of them may.
+fn first_match<'v>(
+    view: &View<'v, '_>,
+    tier: &'v [&'v Policy],
+    readings: &mut Readings,
+) -> Option<Matched<'v>> {
+    let is_tie = |a: &&Policy, b: &&Policy| {
+        a.order == b.order && a.id.kind.leaves_ties_open() && b.id.kind.leaves_ties_open()
+    };
+    for tied in tier.chunk_by(is_tie) {
+        let mut found: Option<Matched<'v>> = None;
+        for policy in tied {
+            let Some(matched) = first_match_in(view, policy, readings) else {
+                continue;
+            };
+            match found {
+                None => found = Some(matched),
+                Some(earlier) if earlier.action == matched.action => {}
+                Some(earlier) => {
+                    let asking = Asking::of(Unspecified::EqualPriority, earlier.policy);
+                    if readings.ask(asking) == Reading::Matches {
+                        break;
+                    }
+                    found = Some(matched);
+                }
+            }
         }
-        (_, PortOwner::Init) => Some(Declared::ByInit),
-    })
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
+}
+
+fn first_match_in<'v>(
+    view: &View<'v, '_>,
+    policy: &'v Policy,
+    readings: &mut Readings,
+) -> Option<Matched<'v>> {
+    let rules = policy.rules(view.direction).iter().enumerate();
+    for (index, rule) in rules.filter(|(_, rule)| rule.action != Action::Log) {
+        if view.rule_matches(policy, rule, readings) && is_in_force(policy, readings) {
+            return Some(Matched {
+                policy,
+                index,
+                action: rule.action,
+            });
+        }
+    }
+    None
+}
+
+/// Whether a policy applies at all, where that cannot be told.
+pub(super) fn is_in_force(policy: &Policy, readings: &mut Readings) -> bool {
+    policy
+        .open
+        .is_none_or(|point| readings.ask(Asking::of(point, policy)) == Reading::Matches)
 }

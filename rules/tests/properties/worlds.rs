@@ -1,5 +1,6 @@
 //! Random worlds, small enough that things collide.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use flowaudit_rules::cidr::{self, Block};
@@ -343,10 +344,12 @@ impl World {
 
     /// The policies by key, the last of a name: what a set keeps.
     pub(crate) fn kept(&self) -> Vec<NetworkPolicy> {
-        PolicySet::new(self.policies.clone())
+        let by_key: BTreeMap<String, NetworkPolicy> = self
+            .policies
             .iter()
-            .cloned()
-            .collect()
+            .map(|policy| (policy.key(), policy.clone()))
+            .collect();
+        by_key.into_values().collect()
     }
 }
 

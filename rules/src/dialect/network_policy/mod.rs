@@ -1,13 +1,13 @@
 //! `networking.k8s.io/v1` NetworkPolicy (policy-semantics §1).
 
+mod lower;
 pub(crate) mod print;
 pub(crate) mod read;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
-
 use crate::cidr::Block;
+pub use crate::policy::Direction;
 use crate::port::PortMatch;
 use crate::selector::Selector;
 
@@ -39,24 +39,6 @@ impl NetworkPolicy {
     /// `namespace/name`.
     pub fn key(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
-    }
-}
-
-/// Into a pod or out of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Direction {
-    /// Towards the selected pod; `from`.
-    Ingress,
-    /// From the selected pod; `to`.
-    Egress,
-}
-
-impl fmt::Display for Direction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ingress => "ingress",
-            Self::Egress => "egress",
-        })
     }
 }
 
