@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::text::Lines;
 use super::tree::{Value, shorten};
-use super::{Issue, Severity};
+use super::{Cause, Issue, Severity};
 
 /// A place in an object: a value, or its absence.
 #[derive(Clone, Copy)]
@@ -203,7 +203,8 @@ impl<'a, 't> Field<'a, 't> {
             if !known.contains(&key.as_ref()) && *value != Value::Null {
                 let field = Field { near: key, ..*self };
                 let known = known.join("`, `");
-                notes.warn(
+                notes.warn_of(
+                    Cause::UnknownField,
                     &field,
                     format!(
                         "has no field `{}`, which therefore means nothing",
@@ -273,12 +274,23 @@ impl<'n> Notes<'n> {
     /// Something for which the API server would refuse the object: it is left out.
     pub(crate) fn error(&mut self, at: &Field<'_, '_>, message: String, help: Option<String>) {
         self.refused = true;
-        self.push(Severity::Error, at, message, help);
+        self.push(Severity::Error, Cause::Refused, at, message, help);
     }
 
     /// Something odd.
     pub(crate) fn warn(&mut self, at: &Field<'_, '_>, message: String, help: Option<String>) {
-        self.push(Severity::Warning, at, message, help);
+        self.warn_of(Cause::Odd, at, message, help);
+    }
+
+    /// Something odd of a known kind.
+    pub(crate) fn warn_of(
+        &mut self,
+        cause: Cause,
+        at: &Field<'_, '_>,
+        message: String,
+        help: Option<String>,
+    ) {
+        self.push(Severity::Warning, cause, at, message, help);
     }
 
     /// Whether the object is left out.
@@ -289,6 +301,7 @@ impl<'n> Notes<'n> {
     fn push(
         &mut self,
         severity: Severity,
+        cause: Cause,
         at: &Field<'_, '_>,
         message: String,
         help: Option<String>,
@@ -296,6 +309,7 @@ impl<'n> Notes<'n> {
         let path = at.to_string();
         self.issues.push(Issue {
             severity,
+            cause,
             file: self.file.to_owned(),
             line: Some(self.lines.of(at.near).unwrap_or(self.line)),
             object: Some(self.title.clone()),

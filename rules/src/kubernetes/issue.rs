@@ -9,6 +9,8 @@ use super::Object;
 pub struct Issue {
     /// Whether something was left out.
     pub severity: Severity,
+    /// What kind of trouble it is.
+    pub cause: Cause,
     /// The file as the caller named it.
     pub file: String,
     /// The line, counted from 1.
@@ -32,6 +34,25 @@ pub enum Severity {
     Error,
 }
 
+/// What kind of trouble an [`Issue`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The text is no Kubernetes object, or none that can be made out.
+    Unreadable,
+    /// The API server would refuse the object.
+    Refused,
+    /// A field that the kind does not have.
+    UnknownField,
+    /// Something that is written down and means nothing.
+    NoEffect,
+    /// Something whose meaning is not part of this version.
+    NotEvaluated,
+    /// A second object of one name.
+    Repeated,
+    /// Anything else that is odd.
+    Odd,
+}
+
 impl fmt::Display for Severity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -51,6 +72,7 @@ impl Issue {
     pub(crate) fn repeated(object: &Object, earlier: &Object) -> Self {
         Self {
             severity: Severity::Warning,
+            cause: Cause::Repeated,
             file: object.origin.file.clone(),
             line: Some(object.origin.line),
             object: Some(object.title()),

@@ -4,6 +4,7 @@
 
 pub mod issue;
 pub mod object;
+pub mod place;
 pub mod watch;
 
 pub(crate) mod field;
@@ -16,9 +17,10 @@ pub(crate) mod selector;
 mod text;
 pub(crate) mod tree;
 
-pub use issue::{Issue, Severity};
+pub use issue::{Cause, Issue, Severity};
 pub use object::{Body, Manifest, Object, Origin};
-pub use read::read;
+pub use place::Places;
+pub use read::{read, read_with_places};
 pub use watch::{Change, Watch, WatchEvent, read_watch};
 
 #[cfg(test)]

@@ -4,9 +4,10 @@ use super::field::{Field, Notes};
 use super::metadata::{self, Metadata};
 use super::names::{is_dns_label, is_dns_subdomain};
 use super::object::{Body, Manifest, Object, Origin};
+use super::place::Places;
 use super::text::{Lines, Unreadable, documents};
 use super::tree::{Value, shorten};
-use super::{Issue, Severity, kinds, names};
+use super::{Cause, Issue, Severity, kinds, names};
 use crate::dialect::network_policy;
 
 /// Reads Kubernetes objects from `text`: YAML with one or several documents, or JSON values one after the other.
@@ -28,26 +29,45 @@ use crate::dialect::network_policy;
 /// assert_eq!(manifest.issues[0].to_string(), "web.yaml:8: error: the key `name` is there twice");
 /// ```
 pub fn read(file: &str, text: &str) -> Manifest {
-    let lines = Lines::new(text);
     let mut manifest = Manifest::default();
+    read_documents(file, text, &mut manifest, None);
+    manifest
+}
+
+/// Reads like [`read`], and tells where in the text each object of [`Manifest::objects`] and its fields stand.
+pub fn read_with_places(file: &str, text: &str) -> (Manifest, Vec<Places>) {
+    let mut manifest = Manifest::default();
+    let mut places = Vec::new();
+    read_documents(file, text, &mut manifest, Some(&mut places));
+    (manifest, places)
+}
+
+fn read_documents(
+    file: &str,
+    text: &str,
+    manifest: &mut Manifest,
+    mut places: Option<&mut Vec<Places>>,
+) {
+    let lines = Lines::new(text);
     documents(&lines, |line, document| match document {
         Ok(document) => {
             let mut reader = Reader {
                 file,
                 lines: &lines,
-                manifest: &mut manifest,
+                manifest,
+                places: places.as_deref_mut(),
             };
             reader.value(&document, line, None);
         }
         Err(reason) => manifest.issues.push(unreadable(file, reason)),
     });
-    manifest
 }
 
 /// A document that could not be read, as an issue.
 pub(super) fn unreadable(file: &str, reason: Unreadable) -> Issue {
     Issue {
         severity: Severity::Error,
+        cause: Cause::Unreadable,
         file: file.to_owned(),
         line: Some(reason.line),
         object: None,
@@ -62,6 +82,8 @@ pub(super) struct Reader<'r> {
     pub(super) file: &'r str,
     pub(super) lines: &'r Lines<'r>,
     pub(super) manifest: &'r mut Manifest,
+    /// One for each object of the manifest, where they are wanted.
+    pub(super) places: Option<&'r mut Vec<Places>>,
 }
 
 /// What the items of a typed list are: they carry neither `apiVersion` nor `kind`.
@@ -134,6 +156,7 @@ impl Reader<'_> {
     fn refuse(&mut self, line: u32, message: String) {
         self.manifest.issues.push(Issue {
             severity: Severity::Error,
+            cause: Cause::Unreadable,
             file: self.file.to_owned(),
             line: Some(line),
             object: None,
@@ -181,6 +204,12 @@ impl Reader<'_> {
         let body = body(known, group, kind, &common, &root, &mut notes);
         if notes.refused() {
             return;
+        }
+        if let Some(places) = &mut self.places {
+            places.push(match known.is_policy() {
+                true => Places::of(value, self.lines, line),
+                false => Places::at(line),
+            });
         }
         let Metadata {
             name,
@@ -243,6 +272,19 @@ enum Known {
 }
 
 impl Known {
+    /// Whether it declares what may connect.
+    fn is_policy(self) -> bool {
+        !matches!(
+            self,
+            Self::Namespace
+                | Self::Node
+                | Self::Pod
+                | Self::Service
+                | Self::Controller
+                | Self::Other
+        )
+    }
+
     fn of(group: &str, version: &str, kind: &str) -> Self {
         match (group, kind) {
             ("", "Namespace") => Self::Namespace,
@@ -343,7 +385,8 @@ fn body(
             Body::NetworkPolicy(network_policy::read::network_policy(common, root, notes))
         }
         Known::UnjudgedPolicy => {
-            notes.warn(
+            notes.warn_of(
+                Cause::NotEvaluated,
                 &root.get("kind"),
                 format!(
                     "{kind} of `{group}` is not evaluated yet: verdicts it would change are wrong"

@@ -4,7 +4,7 @@ use super::object::{Manifest, Object};
 use super::read::{Reader, unreadable};
 use super::text::{Lines, documents};
 use super::tree::{Value, shorten};
-use super::{Issue, Severity};
+use super::{Cause, Issue, Severity};
 
 /// What a recorded watch held.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -71,6 +71,7 @@ fn event(file: &str, lines: &Lines<'_>, document: &Value<'_>, line: u32, watch: 
     let mut note = |severity, message: String, help: Option<&str>| {
         watch.issues.push(Issue {
             severity,
+            cause: Cause::Unreadable,
             file: file.to_owned(),
             line: Some(line),
             object: None,
@@ -113,6 +114,7 @@ fn event(file: &str, lines: &Lines<'_>, document: &Value<'_>, line: u32, watch: 
         file,
         lines,
         manifest: &mut manifest,
+        places: None,
     };
     reader.value(object, line, None);
     watch.issues.append(&mut manifest.issues);

@@ -4,6 +4,7 @@ use ipnet::IpNet;
 
 use super::{NetworkPolicy, Peer, Rule};
 use crate::cidr::{self, Block};
+use crate::kubernetes::Cause;
 use crate::kubernetes::field::{Field, Notes, describe};
 use crate::kubernetes::kinds::protocol;
 use crate::kubernetes::metadata::Metadata;
@@ -31,7 +32,8 @@ pub(crate) fn network_policy(
         ("egress", &egress, types.egress),
     ] {
         if !rules.is_empty() && !in_effect {
-            notes.warn(
+            notes.warn_of(
+                Cause::NoEffect,
                 &spec.get(section),
                 "has no effect, because policyTypes does not list it".to_owned(),
                 Some("add it to policyTypes, or remove the rules".to_owned()),
