@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use flowaudit_lake::table::endpoints::EndpointRow;
 use flowaudit_rules::cluster::{ContainerPort, Holder, Node, Phase, Pod, PortOwner, Protocol};
 use flowaudit_rules::evaluate::{Connection, Engine, Party, evaluate};
-use flowaudit_rules::verdict::{Decision, Outcome, Side, Tier, Verdict};
+use flowaudit_rules::verdict::{Decision, Kind, Outcome, Side, Tier, Verdict};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -463,7 +463,12 @@ fn declared(verdict: &Verdict) -> Declared {
 
 fn summary(side: &Side) -> SideSummary {
     let part = |reason: &flowaudit_rules::verdict::Reason| {
-        let policy = reason.policy()?.to_owned();
+        let policy = reason.policy()?;
+        // A NetworkPolicy by its name alone; other kinds may share it.
+        let policy = match reason.kind()? {
+            Kind::NetworkPolicy => policy.to_owned(),
+            kind => format!("{kind} {policy}"),
+        };
         let nearest = match reason {
             flowaudit_rules::verdict::Reason::NoRule {
                 nearest: Some(near),

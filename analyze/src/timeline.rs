@@ -49,7 +49,8 @@ pub struct Timeline {
 
 #[derive(Debug)]
 struct Version {
-    key: (String, String, String),
+    /// Group, kind, namespace and name.
+    key: (String, String, String, String),
     body: Body,
     core: Stretch,
     outer: Stretch,
@@ -151,13 +152,13 @@ impl Timeline {
             match &self.versions[*version].body {
                 Body::Namespace(namespace) => namespaces.push(namespace.clone()),
                 Body::Service(service) => services.push(service.clone()),
-                Body::NetworkPolicy(policy) => policies.push(policy.clone()),
+                body if body.is_policy() => policies.push(body),
                 _ => {}
             }
         }
         let cluster = Cluster::new(namespaces, self.nodes.clone(), self.pods.clone(), services);
         World {
-            policies: PolicySet::new(policies),
+            policies: PolicySet::from_bodies(policies),
             cluster,
         }
     }
@@ -221,12 +222,22 @@ fn steps_of(versions: &[Version], within: Stretch, grace_us: i64) -> Vec<Step> {
 }
 
 fn read_version(row: &ObjectRow, issues: &mut Vec<Issue>) -> Option<Version> {
-    if !matches!(row.kind.as_str(), "Namespace" | "Service" | "NetworkPolicy") {
+    // Cheaper than reading every controller to find that it is none of these.
+    let may_matter =
+        row.group.contains('.') || matches!(row.kind.as_str(), "Namespace" | "Service");
+    if !may_matter {
         return None;
     }
     let manifest = kubernetes::read(&row.origin, &row.spec);
+    let object = manifest.objects.into_iter().next();
+    let matters = object.as_ref().is_none_or(|object| {
+        object.body.is_policy() || matches!(object.body, Body::Namespace(_) | Body::Service(_))
+    });
+    if !matters {
+        return None;
+    }
     issues.extend(manifest.issues);
-    let object = manifest.objects.into_iter().next()?;
+    let object = object?;
     let (core, outer) = Stretch::core_and_outer(
         row.valid_from_us,
         row.valid_to_us,
@@ -234,6 +245,7 @@ fn read_version(row: &ObjectRow, issues: &mut Vec<Issue>) -> Option<Version> {
         row.to_slack_ms,
     );
     let key = (
+        row.group.clone(),
         row.kind.clone(),
         row.namespace.clone().unwrap_or_default(),
         row.name.clone(),

@@ -409,6 +409,8 @@ pub enum Peer {
         /// Its name.
         name: String,
     },
+    /// An address outside the cluster that one of these domain names may have, exact or with `*.` before them.
+    Domains(Vec<String>),
     /// All of these; nothing at all is everyone.
     All(Vec<Peer>),
     /// One of these; nothing at all is no one.

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::cluster::{Cluster, Node, Pod};
-use crate::dialect::network_policy::NetworkPolicy;
+use crate::dialect::{self, network_policy::NetworkPolicy};
 use crate::kubernetes::{Body, Issue, Object};
 use crate::label::PodInNamespace;
 use crate::policy::{Direction, Kind, Namespaces, Policy, PolicyId, Subject};
+use crate::reading::Unspecified;
 
 /// Policies of all dialects in the order in which they are walked. The order in which they came does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +33,7 @@ impl PolicySet {
 
     /// A set of these policies. A dialect may make several of one object, which then share its identity and all count.
     pub fn from_policies(mut policies: Vec<Policy>) -> Self {
+        mark_both_versions(&mut policies);
         // A stable sort: the parts of one object stay in their order.
         policies.sort_by(|a, b| a.place().cmp(&b.place()));
         let mut set = Self::default();
@@ -54,24 +56,26 @@ impl PolicySet {
     /// The policies among `objects`, and a warning for every policy that came more than once.
     pub fn from_objects(objects: &[Object]) -> (Self, Vec<Issue>) {
         let mut issues = Vec::new();
-        let mut by_object: BTreeMap<ObjectKey<'_>, (&Object, Vec<Policy>)> = BTreeMap::new();
-        for object in objects {
-            let policies = match &object.body {
-                Body::NetworkPolicy(policy) => vec![Policy::from(policy)],
-                _ => continue,
-            };
+        let mut by_key: BTreeMap<ObjectKey<'_>, &Object> = BTreeMap::new();
+        for object in objects.iter().filter(|object| object.body.is_policy()) {
             let key = (
                 object.group.as_str(),
                 object.kind.as_str(),
                 object.namespace.as_deref(),
                 object.name.as_str(),
             );
-            if let Some((earlier, _)) = by_object.insert(key, (object, policies)) {
+            if let Some(earlier) = by_key.insert(key, object) {
                 issues.push(Issue::repeated(object, earlier));
             }
         }
-        let policies = by_object.into_values().flat_map(|(_, policies)| policies);
-        (Self::from_policies(policies.collect()), issues)
+        let bodies = by_key.into_values().map(|object| &object.body);
+        (Self::from_bodies(bodies), issues)
+    }
+
+    /// The policies among the bodies of objects, of which no two are of one kind and name.
+    pub fn from_bodies<'b>(bodies: impl IntoIterator<Item = &'b Body>) -> Self {
+        let bodies: Vec<&Body> = bodies.into_iter().collect();
+        Self::from_policies(dialect::lower(&bodies))
     }
 
     /// All policies, in the order in which they are walked.
@@ -141,6 +145,18 @@ impl PolicySet {
     pub fn isolates(&self, pod: &Pod, cluster: &Cluster, direction: Direction) -> bool {
         let policies = self.selecting(pod, cluster);
         policies.iter().any(|policy| policy.isolates(direction))
+    }
+}
+
+/// Where there are policies of both versions of policy.networking.k8s.io, it is open which of them count (§5).
+fn mark_both_versions(policies: &mut [Policy]) {
+    let is_newer = |policy: &Policy| policy.id.kind == Kind::ClusterNetworkPolicy;
+    let is_older = |policy: &Policy| policy.id.kind.leaves_ties_open() && !is_newer(policy);
+    if !policies.iter().any(is_newer) || !policies.iter().any(is_older) {
+        return;
+    }
+    for policy in policies.iter_mut().filter(|p| is_newer(p) || is_older(p)) {
+        policy.open.get_or_insert(Unspecified::BothVersions);
     }
 }
 

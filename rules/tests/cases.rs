@@ -16,7 +16,7 @@ use std::path::Path;
 use flowaudit_rules::bulk::Bulk;
 use flowaudit_rules::cluster::{Cluster, Protocol};
 use flowaudit_rules::evaluate::{Connection, Engine, Party, evaluate};
-use flowaudit_rules::kubernetes::{Issue, read};
+use flowaudit_rules::kubernetes::{Issue, Object, read};
 use flowaudit_rules::policy_set::PolicySet;
 use flowaudit_rules::verdict::{Action, Kind, Outcome, Reason, Side, Tier, Verdict};
 
@@ -57,6 +57,7 @@ fn check_case(folder: &Path) -> Option<String> {
         objects.append(&mut manifest.objects);
         issues.append(&mut manifest.issues);
     }
+    prints_and_reads_back(&objects);
     let (cluster, repeated_objects) = Cluster::from_objects(&objects);
     let (policies, repeated_policies) = PolicySet::from_objects(&objects);
     issues.extend(repeated_objects.into_iter().chain(repeated_policies));
@@ -81,6 +82,19 @@ fn check_case(folder: &Path) -> Option<String> {
         expected.lines().count(),
         actual.lines().count()
     ))
+}
+
+/// A policy that was accepted prints as something that means the same.
+#[track_caller]
+fn prints_and_reads_back(objects: &[Object]) {
+    for object in objects.iter().filter(|object| object.body.is_policy()) {
+        let printed = object.to_json();
+        let again = read("printed", &printed).objects;
+        let [again] = again.as_slice() else {
+            panic!("refused what it printed itself: {printed}");
+        };
+        assert_eq!(again.body, object.body, "{printed}");
+    }
 }
 
 /// `expected` with every probe and issue as they come out.

@@ -243,7 +243,7 @@ fn pod_shape(pod: &Pod) -> Shape {
 /// policy. With generation 1 the spec is the one it was created with (history 5.1.4).
 #[must_use]
 pub fn declared(object: &Object) -> Option<(String, Facts)> {
-    let is_policy = matches!(object.body, Body::NetworkPolicy(_));
+    let is_policy = object.body.is_policy();
     if matches!(object.body, Body::Pod(_) | Body::Other) {
         return None;
     }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::{Party, Question, Selecting};
 use crate::cluster::{Cluster, Holder, Node, Pod, Protocol, Service, ServicePort};
-use crate::policy::{Direction, Policy};
+use crate::policy::{Direction, Policy, Tier};
 use crate::reading::{Reader, Reading, Readings};
 use crate::verdict::Unspecified;
 
@@ -22,14 +22,23 @@ pub(super) struct Case<'a> {
     pub(super) service: Option<&'a Service>,
     /// Why this case may be the real one instead of the main ones.
     pub(super) because: Option<Unspecified>,
+    /// The policies that select the client and say something of egress.
     pub(super) egress: Cow<'a, [&'a Policy]>,
+    /// The policies that select the server and say something of ingress.
     pub(super) ingress: Cow<'a, [&'a Policy]>,
+    /// The directions in which a baseline policy selects the pod, and NetworkPolicy in the other direction only.
+    baseline_open: Vec<Direction>,
 }
 
 impl Case<'_> {
     /// Whether the default reading looks at this case: the connection itself, or one of the pods behind the Service.
     pub(super) fn is_main(&self) -> bool {
         matches!(self.because, None | Some(Unspecified::MixedBackends))
+    }
+
+    /// Whether it is open that the baseline tier is asked of this side.
+    pub(super) fn is_baseline_open(&self, direction: Direction) -> bool {
+        self.baseline_open.contains(&direction)
     }
 
     /// Whether client and server are one pod.
@@ -202,6 +211,29 @@ fn case<'a>(
         Who::Node(node) => selecting.selecting_node(node, direction),
         Who::Service(_) | Who::External => Cow::Borrowed(&[][..]),
     };
+    let egress = selected(client, Direction::Egress);
+    let ingress = selected(server, Direction::Ingress);
+    let alike = |policies: &[&Policy], direction| {
+        let mut alike = policies
+            .iter()
+            .filter(|p| p.id.kind.is_like_network_policy());
+        alike.any(|policy| policy.isolates(direction))
+    };
+    let sides = [
+        (Direction::Egress, client, &egress),
+        (Direction::Ingress, server, &ingress),
+    ];
+    let baseline_open = sides
+        .into_iter()
+        .filter(|&(direction, end, policies)| {
+            // Policies come in the order of their tiers.
+            let has_baseline = policies.last().is_some_and(|p| p.tier >= Tier::BASELINE)
+                && policies.iter().any(|p| p.tier == Tier::BASELINE);
+            let other = direction.other();
+            has_baseline && !alike(policies, direction) && alike(&selected(end, other), other)
+        })
+        .map(|(direction, ..)| direction)
+        .collect();
     Case {
         client,
         server,
@@ -209,8 +241,9 @@ fn case<'a>(
         protocol,
         service: target.service,
         because,
-        egress: selected(client, Direction::Egress),
-        ingress: selected(server, Direction::Ingress),
+        egress,
+        ingress,
+        baseline_open,
     }
 }
 

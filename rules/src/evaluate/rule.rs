@@ -95,7 +95,7 @@ impl<'v, 'a> View<'v, 'a> {
         let matches = match &traffic.port {
             None => true,
             Some(_) if !protocol.has_ports() => false,
-            Some(PortClause::Range(first, _)) if *first == port => true,
+            Some(PortClause::Range(first, last)) if *first == port => first <= last,
             Some(PortClause::Range(first, last)) => {
                 (*first..=*last).contains(&port)
                     && (!policy.id.kind.ports_depend_on_engine()
@@ -219,6 +219,10 @@ impl<'v, 'a> View<'v, 'a> {
                         backend.namespace == pod.namespace && backend.name == pod.name
                     })
                 })
+            }
+            Peer::Domains(_) => {
+                self.entity_matches(Entity::World, end, readings)
+                    && readings.ask(Asking::of(Unspecified::DomainName, peer)) == Reading::Matches
             }
             Peer::Open(point) => readings.ask(Asking::of(*point, peer)) == Reading::Matches,
         }

@@ -6,7 +6,7 @@ use super::case::{Case, End, Who, runs_on};
 use super::is_for_nodes;
 use super::rule::View;
 use crate::cluster::{Cluster, Pod};
-use crate::policy::{Action, Direction, Policy, TierDefault};
+use crate::policy::{Action, Direction, Kind, Policy, Tier, TierDefault};
 use crate::reading::{Asking, Reading, Readings};
 use crate::verdict::{Decision, Unspecified};
 
@@ -186,6 +186,7 @@ pub(super) fn walk<'v>(view: &View<'v, '_>, readings: &mut Readings) -> Walked<'
     for tier in view.policies.chunk_by(|a, b| a.tier == b.tier) {
         match first_match(view, tier, readings) {
             Some(matched) if matched.action == Action::Pass => passed.push(matched),
+            Some(matched) if is_skipped(view, matched, readings) => {}
             Some(matched) => {
                 let end = WalkEnd::Rule(matched, tier);
                 return Walked { passed, end };
@@ -204,6 +205,14 @@ pub(super) fn walk<'v>(view: &View<'v, '_>, readings: &mut Readings) -> Walked<'
     }
     let end = WalkEnd::Nothing;
     Walked { passed, end }
+}
+
+/// Whether the baseline tier is not asked, because a NetworkPolicy selects the pod for the other direction (§2).
+fn is_skipped(view: &View<'_, '_>, matched: Matched<'_>, readings: &mut Readings) -> bool {
+    matched.action == Action::Deny
+        && matched.policy.tier == Tier::BASELINE
+        && view.case.is_baseline_open(view.direction)
+        && readings.ask(Unspecified::BaselineSkipped) == Reading::Exempt
 }
 
 /// The first rule of a tier that matches and does more than to log. Where nothing says which of several policies
@@ -261,7 +270,17 @@ fn first_match_in<'v>(
 
 /// Whether a policy applies at all, where that cannot be told.
 pub(super) fn is_in_force(policy: &Policy, readings: &mut Readings) -> bool {
-    policy
-        .open
-        .is_none_or(|point| readings.ask(Asking::of(point, policy)) == Reading::Matches)
+    match policy.open {
+        None => true,
+        // How an engine behaves: one question for all of them.
+        Some(point @ Unspecified::BothVersions) => {
+            let is_newer = policy.id.kind == Kind::ClusterNetworkPolicy;
+            match readings.ask(point) {
+                Reading::OnlyNewer => is_newer,
+                Reading::OnlyOlder => !is_newer,
+                _ => true,
+            }
+        }
+        Some(point) => readings.ask(Asking::of(point, policy)) == Reading::Matches,
+    }
 }

@@ -73,6 +73,7 @@ fn write_peer(f: &mut fmt::Formatter<'_>, peer: &Peer) -> fmt::Result {
         Peer::Service { namespace, name } => {
             write!(f, "pods behind Service {namespace}/{name}")
         }
+        Peer::Domains(names) => list(f, names, |f, name| f.write_str(name)),
         Peer::All(parts) if parts.is_empty() => f.write_str("everyone"),
         Peer::All(parts) => joined(f, parts, " and ", write_peer),
         Peer::Any(parts) if parts.is_empty() => f.write_str("no one"),

@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 
 use super::Issue;
 use crate::cluster::{Labels, Namespace, Node, Owner, Owners, Pod, Service};
+use crate::dialect::ack;
+use crate::dialect::admin_policy::AdminPolicy;
 use crate::dialect::network_policy::NetworkPolicy;
 
 /// What one text held.
@@ -76,6 +78,10 @@ pub enum Body {
     Controller(Option<Owner>),
     /// `networking.k8s.io` NetworkPolicy.
     NetworkPolicy(NetworkPolicy),
+    /// `policy.networking.k8s.io` AdminNetworkPolicy, BaselineAdminNetworkPolicy, ClusterNetworkPolicy.
+    AdminPolicy(AdminPolicy),
+    /// `network.alibabacloud.com` GlobalNetworkPolicy.
+    AckGlobalNetworkPolicy(ack::GlobalNetworkPolicy),
     /// Any other kind.
     Other,
 }
@@ -87,6 +93,16 @@ pub struct Origin {
     pub file: String,
     /// The line where the object begins, counted from 1.
     pub line: u32,
+}
+
+impl Body {
+    /// Whether it is a policy that is judged.
+    pub fn is_policy(&self) -> bool {
+        matches!(
+            self,
+            Self::NetworkPolicy(_) | Self::AdminPolicy(_) | Self::AckGlobalNetworkPolicy(_)
+        )
+    }
 }
 
 impl fmt::Display for Origin {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Body, Object};
 use crate::cluster::{Node, Owner, Pod, PortOwner, Service, TargetPort};
-use crate::dialect::network_policy;
+use crate::dialect::{ack, admin_policy, network_policy};
 use crate::selector::{Operator, Selector};
 
 impl Object {
@@ -29,6 +29,8 @@ impl Object {
             Body::Pod(pod) => pod_parts(pod),
             Body::Service(service) => service_parts(service),
             Body::NetworkPolicy(policy) => (network_policy::print::spec(policy), Value::Null),
+            Body::AdminPolicy(policy) => (admin_policy::print::spec(policy), Value::Null),
+            Body::AckGlobalNetworkPolicy(policy) => (ack::print::spec(policy), Value::Null),
             Body::Namespace(_) | Body::Controller(_) | Body::Other => (Value::Null, Value::Null),
         };
         prune(json!({

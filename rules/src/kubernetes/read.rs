@@ -8,7 +8,8 @@ use super::place::Places;
 use super::text::{Lines, Unreadable, documents};
 use super::tree::{Value, shorten};
 use super::{Cause, Issue, Severity, kinds, names};
-use crate::dialect::network_policy;
+use crate::dialect::{ack, admin_policy, network_policy};
+use crate::policy;
 
 /// Reads Kubernetes objects from `text`: YAML with one or several documents, or JSON values one after the other.
 /// `kind: List` and typed lists (`PodList`) are opened, however they nest; `null` counts as absent.
@@ -266,6 +267,8 @@ enum Known {
     Service,
     Controller,
     NetworkPolicy,
+    Admin(policy::Kind),
+    AckGlobalNetworkPolicy,
     /// A policy kind whose meaning is not part of this version.
     UnjudgedPolicy,
     Other,
@@ -306,6 +309,16 @@ impl Known {
                 | "AdvancedCronJob"
                 | "BroadcastJob",
             ) => Self::Controller,
+            ("policy.networking.k8s.io", "AdminNetworkPolicy") if version == "v1alpha1" => {
+                Self::Admin(policy::Kind::AdminNetworkPolicy)
+            }
+            ("policy.networking.k8s.io", "BaselineAdminNetworkPolicy") if version == "v1alpha1" => {
+                Self::Admin(policy::Kind::BaselineAdminNetworkPolicy)
+            }
+            ("policy.networking.k8s.io", "ClusterNetworkPolicy") if version == "v1alpha2" => {
+                Self::Admin(policy::Kind::ClusterNetworkPolicy)
+            }
+            ("network.alibabacloud.com", "GlobalNetworkPolicy") => Self::AckGlobalNetworkPolicy,
             ("networking.k8s.io" | "extensions", "NetworkPolicy")
             | (
                 "policy.networking.k8s.io",
@@ -321,10 +334,9 @@ impl Known {
                 | "GlobalNetworkSet",
             )
             | ("cilium.io", "CiliumNetworkPolicy" | "CiliumClusterwideNetworkPolicy")
-            | (
-                "network.alibabacloud.com",
-                "GlobalNetworkPolicy" | "TrafficPolicy" | "GlobalTrafficPolicy",
-            ) => Self::UnjudgedPolicy,
+            | ("network.alibabacloud.com", "TrafficPolicy" | "GlobalTrafficPolicy") => {
+                Self::UnjudgedPolicy
+            }
             _ => Self::Other,
         }
     }
@@ -334,7 +346,15 @@ impl Known {
 fn is_list_kind(item_kind: &str) -> bool {
     matches!(
         item_kind,
-        "" | "Pod" | "Node" | "Namespace" | "Service" | "NetworkPolicy"
+        "" | "Pod"
+            | "Node"
+            | "Namespace"
+            | "Service"
+            | "NetworkPolicy"
+            | "AdminNetworkPolicy"
+            | "BaselineAdminNetworkPolicy"
+            | "ClusterNetworkPolicy"
+            | "GlobalNetworkPolicy"
     )
 }
 
@@ -352,7 +372,9 @@ fn check_scope(known: Known, fields: &Field<'_, '_>, common: &mut Metadata, note
         _ => metadata::check_name(&name, &common.name, false, notes),
     }
     match known {
-        Known::Namespace | Known::Node => common.namespace = None,
+        Known::Namespace | Known::Node | Known::Admin(_) | Known::AckGlobalNetworkPolicy => {
+            common.namespace = None;
+        }
         Known::Other | Known::UnjudgedPolicy => {}
         _ => {
             let namespace = common.namespace.get_or_insert_with(|| "default".to_owned());
@@ -383,6 +405,12 @@ fn body(
         Known::Controller => Body::Controller(common.owner.clone()),
         Known::NetworkPolicy => {
             Body::NetworkPolicy(network_policy::read::network_policy(common, root, notes))
+        }
+        Known::Admin(kind) => {
+            Body::AdminPolicy(admin_policy::read::admin_policy(kind, common, root, notes))
+        }
+        Known::AckGlobalNetworkPolicy => {
+            Body::AckGlobalNetworkPolicy(ack::read::global_network_policy(common, root, notes))
         }
         Known::UnjudgedPolicy => {
             notes.warn_of(

@@ -87,6 +87,12 @@ pub(crate) enum Reading {
     ByRulesWithoutPorts,
     /// The same, unless any rule of the side has ports.
     DeniedByAnyPort,
+    /// Policies of v1alpha2 count, those of v1alpha1 do not.
+    OnlyNewer,
+    /// The other way round.
+    OnlyOlder,
+    /// Both count.
+    Both,
 }
 
 /// Whose readings count.

@@ -35,6 +35,10 @@ pub enum Unspecified {
     ServiceAddress,
     /// Two policies of one tier and equal priority that say different things.
     EqualPriority,
+    /// Whether the baseline tier concerns a pod that a NetworkPolicy selects for the other direction only.
+    BaselineSkipped,
+    /// Policies of both versions of policy.networking.k8s.io.
+    BothVersions,
     /// Whether host policies are in force on a node.
     HostPolicy,
     /// Whether the API server is at an address.
@@ -73,6 +77,8 @@ impl Unspecified {
             Self::OtherProtocol => "other-protocol",
             Self::ServiceAddress => "service-address",
             Self::EqualPriority => "equal-priority",
+            Self::BaselineSkipped => "baseline-skipped",
+            Self::BothVersions => "both-versions",
             Self::HostPolicy => "host-policy",
             Self::ApiServer => "api-server",
             Self::ApplicationLayer => "application-layer",
@@ -121,6 +127,12 @@ impl Unspecified {
             }
             Self::EqualPriority => {
                 "policies of equal priority say different things, and nothing says which goes first"
+            }
+            Self::BaselineSkipped => {
+                "some engines ask no baseline policy about a pod that a NetworkPolicy selects for the other direction"
+            }
+            Self::BothVersions => {
+                "there are policies of v1alpha1 and of v1alpha2, and nothing says which of them count"
             }
             Self::HostPolicy => {
                 "a policy for nodes holds only where the engine's host firewall is on"

@@ -53,6 +53,11 @@ pub(super) const ROWS: &[Row] = {
               felix: &[DoesNotMatch, Matches], cilium: &[DoesNotMatch, Matches], open: &[DoesNotMatch, Matches] },
         Row { point: EqualPriority, page: Matches,
               felix: &[Matches], cilium: &[Matches, DoesNotMatch], open: &[Matches, DoesNotMatch] },
+        // The page reads each direction on its own, which is usual.
+        Row { point: BaselineSkipped, page: Judged,
+              felix: &[Judged], cilium: &[Judged], open: &[Judged, Exempt] },
+        Row { point: BothVersions, page: OnlyNewer,
+              felix: &[OnlyNewer], cilium: &[OnlyNewer, OnlyOlder, Both], open: &[OnlyNewer, OnlyOlder, Both] },
         Row { point: HostPolicy, page: Exempt,
               felix: &[Exempt, Judged], cilium: &[Exempt, Judged], open: &[Exempt, Judged] },
         Row { point: ApiServer, page: DoesNotMatch,

@@ -41,7 +41,7 @@ fn rule(rule: &Rule, peers: &str) -> Value {
     Value::Object(fields)
 }
 
-fn peer(peer: &Peer) -> Value {
+pub(crate) fn peer(peer: &Peer) -> Value {
     match peer {
         Peer::Pods { namespaces, pods } => prune(json!({
             "namespaceSelector": namespaces.as_ref().map(selector),
@@ -55,7 +55,7 @@ fn peer(peer: &Peer) -> Value {
     }
 }
 
-fn port(port: &PortMatch) -> Value {
+pub(crate) fn port(port: &PortMatch) -> Value {
     let protocol = port.protocol().to_string();
     match port {
         PortMatch::All(_) => json!({ "protocol": protocol }),

@@ -49,13 +49,13 @@ pub(crate) fn network_policy(
     }
 }
 
-struct PolicyTypes {
-    ingress: bool,
-    egress: bool,
+pub(crate) struct PolicyTypes {
+    pub(crate) ingress: bool,
+    pub(crate) egress: bool,
 }
 
 /// `policyTypes`; `None` when absent or empty, so that the default applies (§1.1).
-fn policy_types(field: &Field<'_, '_>, notes: &mut Notes<'_>) -> Option<PolicyTypes> {
+pub(crate) fn policy_types(field: &Field<'_, '_>, notes: &mut Notes<'_>) -> Option<PolicyTypes> {
     let mut types = PolicyTypes {
         ingress: false,
         egress: false,
@@ -103,7 +103,7 @@ fn rules(section: &Field<'_, '_>, peers: &str, notes: &mut Notes<'_>) -> Vec<Rul
     rules
 }
 
-fn peer(entry: &Field<'_, '_>, notes: &mut Notes<'_>) -> Option<Peer> {
+pub(crate) fn peer(entry: &Field<'_, '_>, notes: &mut Notes<'_>) -> Option<Peer> {
     entry.expect_map(notes);
     entry.expect_keys(&["podSelector", "namespaceSelector", "ipBlock"], notes);
     let pods = entry.get("podSelector");
@@ -162,7 +162,7 @@ fn block(field: &Field<'_, '_>, notes: &mut Notes<'_>) -> Option<Block> {
     })
 }
 
-fn net(field: &Field<'_, '_>, notes: &mut Notes<'_>) -> Option<IpNet> {
+pub(crate) fn net(field: &Field<'_, '_>, notes: &mut Notes<'_>) -> Option<IpNet> {
     if field.is_absent() {
         notes.error(
             field,
@@ -186,7 +186,7 @@ fn net(field: &Field<'_, '_>, notes: &mut Notes<'_>) -> Option<IpNet> {
     parsed
 }
 
-fn port(entry: &Field<'_, '_>, notes: &mut Notes<'_>) -> Option<PortMatch> {
+pub(crate) fn port(entry: &Field<'_, '_>, notes: &mut Notes<'_>) -> Option<PortMatch> {
     entry.expect_map(notes);
     entry.expect_keys(&["protocol", "port", "endPort"], notes);
     let protocol = protocol(&entry.get("protocol"), notes)?;

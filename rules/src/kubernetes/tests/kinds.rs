@@ -236,12 +236,9 @@ fn the_other_kinds() {
 #[test]
 fn policy_kinds_of_later_versions_are_named() {
     for (api_version, kind) in [
-        ("policy.networking.k8s.io/v1alpha1", "AdminNetworkPolicy"),
-        ("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy"),
-        ("projectcalico.org/v3", "NetworkPolicy"),
-        ("crd.projectcalico.org/v1", "GlobalNetworkPolicy"),
-        ("cilium.io/v2", "CiliumNetworkPolicy"),
-        ("network.alibabacloud.com/v1beta2", "GlobalNetworkPolicy"),
+        ("policy.networking.k8s.io/v1beta1", "ClusterNetworkPolicy"),
+        ("network.alibabacloud.com/v1beta2", "TrafficPolicy"),
+        ("network.alibabacloud.com/v1beta2", "GlobalTrafficPolicy"),
         ("extensions/v1beta1", "NetworkPolicy"),
     ] {
         let manifest = read(
