@@ -2,6 +2,7 @@
 
 pub mod ack;
 pub mod admin_policy;
+pub mod calico;
 pub mod network_policy;
 
 use crate::kubernetes::Body;
