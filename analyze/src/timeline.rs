@@ -146,19 +146,19 @@ impl Timeline {
     }
 
     fn build(&self, epoch: usize) -> World {
-        let (mut namespaces, mut services, mut policies) =
-            (Vec::<Namespace>::new(), Vec::<Service>::new(), Vec::new());
-        for version in &self.in_force[epoch] {
-            match &self.versions[*version].body {
+        let (mut namespaces, mut services) = (Vec::<Namespace>::new(), Vec::<Service>::new());
+        let in_force = self.in_force[epoch].iter();
+        let bodies: Vec<&Body> = in_force.map(|&n| &self.versions[n].body).collect();
+        for body in &bodies {
+            match body {
                 Body::Namespace(namespace) => namespaces.push(namespace.clone()),
                 Body::Service(service) => services.push(service.clone()),
-                body if body.is_policy() => policies.push(body),
                 _ => {}
             }
         }
         let cluster = Cluster::new(namespaces, self.nodes.clone(), self.pods.clone(), services);
         World {
-            policies: PolicySet::from_bodies(policies),
+            policies: PolicySet::from_bodies(bodies),
             cluster,
         }
     }
@@ -223,15 +223,22 @@ fn steps_of(versions: &[Version], within: Stretch, grace_us: i64) -> Vec<Step> {
 
 fn read_version(row: &ObjectRow, issues: &mut Vec<Issue>) -> Option<Version> {
     // Cheaper than reading every controller to find that it is none of these.
-    let may_matter =
-        row.group.contains('.') || matches!(row.kind.as_str(), "Namespace" | "Service");
+    let may_matter = row.group.contains('.')
+        || matches!(
+            row.kind.as_str(),
+            "Namespace" | "Service" | "ServiceAccount"
+        );
     if !may_matter {
         return None;
     }
     let manifest = kubernetes::read(&row.origin, &row.spec);
     let object = manifest.objects.into_iter().next();
     let matters = object.as_ref().is_none_or(|object| {
-        object.body.is_policy() || matches!(object.body, Body::Namespace(_) | Body::Service(_))
+        object.body.is_policy()
+            || matches!(
+                object.body,
+                Body::Namespace(_) | Body::Service(_) | Body::ServiceAccount(_) | Body::Calico(_)
+            )
     });
     if !matters {
         return None;

@@ -9,6 +9,8 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::Serialize;
@@ -114,6 +116,8 @@ pub enum Kind {
     CalicoNetworkPolicy,
     /// Calico's GlobalNetworkPolicy.
     CalicoGlobalNetworkPolicy,
+    /// Calico's HostEndpoint: whatever policies do on a node.
+    CalicoHostEndpoint,
     /// `cilium.io` CiliumNetworkPolicy.
     CiliumNetworkPolicy,
     /// `cilium.io` CiliumClusterwideNetworkPolicy.
@@ -136,6 +140,7 @@ impl Kind {
             Self::ClusterNetworkPolicy => "ClusterNetworkPolicy",
             Self::CalicoNetworkPolicy => "Calico NetworkPolicy",
             Self::CalicoGlobalNetworkPolicy => "Calico GlobalNetworkPolicy",
+            Self::CalicoHostEndpoint => "Calico HostEndpoint",
             Self::CiliumNetworkPolicy => "CiliumNetworkPolicy",
             Self::CiliumClusterwideNetworkPolicy => "CiliumClusterwideNetworkPolicy",
             Self::AckGlobalNetworkPolicy => "ACK GlobalNetworkPolicy",
@@ -158,6 +163,14 @@ impl Kind {
                 self,
                 Self::CiliumNetworkPolicy | Self::CiliumClusterwideNetworkPolicy
             )
+    }
+
+    /// Whether it is one of Calico's, which only Calico enforces: nothing of it is for other engines to read otherwise.
+    pub fn is_calico(self) -> bool {
+        matches!(
+            self,
+            Self::CalicoNetworkPolicy | Self::CalicoGlobalNetworkPolicy | Self::CalicoHostEndpoint
+        )
     }
 
     /// Whether it is undefined which of two policies of equal order goes first (policy-semantics §2).
@@ -398,6 +411,8 @@ pub enum Peer {
         /// Whose addresses are compared.
         reach: Reach,
     },
+    /// Any address of a named set, whoever has it: a NetworkSet of Calico.
+    AddressSet(Arc<AddressSet>),
     /// A node with these labels, or what shares its addresses.
     Nodes(LabelMatch),
     /// One of a class of endpoints.
@@ -437,6 +452,41 @@ impl Peer {
             Self::Not(part) => part.each(see),
             _ => {}
         }
+    }
+}
+
+/// Addresses under one name, of which there may be many: they are looked for, not gone through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressSet {
+    /// The object they come from: `GlobalNetworkSet office`.
+    pub name: String,
+    /// Without overlap, upwards.
+    nets: Vec<IpNet>,
+}
+
+impl AddressSet {
+    /// A set of these addresses, in any order.
+    pub fn new(name: String, nets: Vec<IpNet>) -> Self {
+        let mut nets = IpNet::aggregate(&nets);
+        nets.sort_unstable_by_key(IpNet::network);
+        Self { name, nets }
+    }
+
+    /// Whether `address` is in the set.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let above = self.nets.partition_point(|net| net.network() <= address);
+        let below = above.checked_sub(1).and_then(|index| self.nets.get(index));
+        below.is_some_and(|net| net.contains(&address))
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.nets.is_empty()
+    }
+
+    /// Its addresses as few blocks as there can be.
+    pub fn nets(&self) -> &[IpNet] {
+        &self.nets
     }
 }
 
@@ -496,11 +546,13 @@ impl Rule {
     pub fn cidrs(&self) -> Vec<IpNet> {
         let mut cidrs = Vec::new();
         for peer in self.peers.iter().chain(&self.own) {
-            peer.each(&mut |peer| {
-                if let Peer::Addresses { block, .. } = peer {
+            peer.each(&mut |peer| match peer {
+                Peer::Addresses { block, .. } => {
                     cidrs.push(block.cidr);
                     cidrs.extend(&block.except);
                 }
+                Peer::AddressSet(set) => cidrs.extend(set.nets()),
+                _ => {}
             });
         }
         cidrs

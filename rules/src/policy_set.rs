@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::cluster::{Cluster, Node, Pod};
-use crate::dialect::{self, network_policy::NetworkPolicy};
+use crate::dialect::{self, calico, network_policy::NetworkPolicy};
 use crate::kubernetes::{Body, Issue, Object};
 use crate::label::PodInNamespace;
 use crate::policy::{Direction, Kind, Namespaces, Policy, PolicyId, Subject};
@@ -55,24 +55,31 @@ impl PolicySet {
 
     /// The policies among `objects`, and a warning for every policy that came more than once.
     pub fn from_objects(objects: &[Object]) -> (Self, Vec<Issue>) {
-        let mut issues = Vec::new();
+        let mut issues = calico::lower::issues(objects);
         let mut by_key: BTreeMap<ObjectKey<'_>, &Object> = BTreeMap::new();
-        for object in objects.iter().filter(|object| object.body.is_policy()) {
-            let key = (
-                object.group.as_str(),
-                object.kind.as_str(),
-                object.namespace.as_deref(),
-                object.name.as_str(),
-            );
+        let mut others: Vec<&Body> = Vec::new();
+        for object in objects {
+            let (group, name) = match &object.body {
+                // One object may be read from both of Calico's groups.
+                Body::Calico(resource) => (calico::GROUP, resource.name()),
+                body if body.is_policy() => (object.group.as_str(), object.name.as_str()),
+                body => {
+                    others.push(body);
+                    continue;
+                }
+            };
+            let namespace = object.namespace.as_deref();
+            let key = (group, object.kind.as_str(), namespace, name);
             if let Some(earlier) = by_key.insert(key, object) {
                 issues.push(Issue::repeated(object, earlier));
             }
         }
-        let bodies = by_key.into_values().map(|object| &object.body);
-        (Self::from_bodies(bodies), issues)
+        let policies = by_key.into_values().map(|object| &object.body);
+        (Self::from_bodies(policies.chain(others)), issues)
     }
 
-    /// The policies among the bodies of objects, of which no two are of one kind and name.
+    /// The policies among the bodies of objects, of which no two are of one kind and name. Policies may refer to other
+    /// objects: namespaces, Services and service accounts belong among them.
     pub fn from_bodies<'b>(bodies: impl IntoIterator<Item = &'b Body>) -> Self {
         let bodies: Vec<&Body> = bodies.into_iter().collect();
         Self::from_policies(dialect::lower(&bodies))

@@ -5,6 +5,7 @@ pub mod node;
 pub mod pod;
 pub mod protocol;
 pub mod service;
+pub mod service_account;
 pub mod workload;
 
 use std::borrow::Cow;
@@ -17,6 +18,7 @@ pub use node::Node;
 pub use pod::{ContainerPort, Owner, Phase, Pod, PodTimes, PortOwner};
 pub use protocol::{Protocol, UnknownProtocol};
 pub use service::{Service, ServicePort, TargetPort};
+pub use service_account::ServiceAccount;
 pub use workload::{Owners, Workload, workload_of};
 
 use crate::kubernetes::{Body, Issue, Object};

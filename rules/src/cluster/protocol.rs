@@ -20,6 +20,11 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// ICMP of IPv4.
+    pub const ICMP: Self = Self::Other(1);
+    /// ICMP of IPv6.
+    pub const ICMP_V6: Self = Self::Other(58);
+
     /// The protocol with this IANA number.
     ///
     /// ```
@@ -84,8 +89,8 @@ impl FromStr for Protocol {
             ("TCP", Self::Tcp),
             ("UDP", Self::Udp),
             ("SCTP", Self::Sctp),
-            ("ICMP", Self::Other(1)),
-            ("ICMPv6", Self::Other(58)),
+            ("ICMP", Self::ICMP),
+            ("ICMPv6", Self::ICMP_V6),
         ];
         if let Some((_, protocol)) = named
             .iter()

@@ -20,9 +20,12 @@ pub(crate) fn lower(bodies: &[&Body]) -> Vec<Policy> {
             | Body::Node(_)
             | Body::Pod(_)
             | Body::Service(_)
+            | Body::ServiceAccount(_)
             | Body::Controller(_)
+            | Body::Calico(_)
             | Body::Other => {}
         }
     }
+    policies.extend(calico::lower::lower(bodies));
     policies
 }

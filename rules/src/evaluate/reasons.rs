@@ -286,7 +286,7 @@ fn peer_instead(view: &View<'_, '_>, policy: &Policy, rule: &Rule) -> String {
             return format!("the {role} is {} and no pod", other.name());
         }
     };
-    let is_block = |peer: &Peer| matches!(peer, Peer::Addresses { .. });
+    let is_block = |peer: &Peer| matches!(peer, Peer::Addresses { .. } | Peer::AddressSet(_));
     if rule.peers.iter().all(is_block) {
         return match other.address {
             Some(address) => format!("the {role} has the address {address}"),

@@ -4,7 +4,9 @@ use super::case::{Case, End, Who, runs_on};
 use crate::cidr::Block;
 use crate::cluster::{Cluster, Pod, PortOwner, Protocol};
 use crate::label::PodInNamespace;
-use crate::policy::{Direction, Entity, Family, Namespaces, Peer, Pods, Policy, Reach, Rule};
+use crate::policy::{
+    AddressSet, Direction, Entity, Family, Namespaces, Peer, Pods, Policy, Reach, Rule,
+};
 use crate::port::{PortClause, Traffic};
 use crate::reading::{Asking, Reading, Readings};
 use crate::verdict::Unspecified;
@@ -104,7 +106,9 @@ impl<'v, 'a> View<'v, 'a> {
             Some(PortClause::Named(name)) => self.name_matches(policy, name, readings),
         };
         matches
-            && (protocol != Protocol::Sctp || readings.ask(Unspecified::Sctp) == Reading::Matches)
+            && (protocol != Protocol::Sctp
+                || policy.id.kind.is_calico()
+                || readings.ask(Unspecified::Sctp) == Reading::Matches)
     }
 
     /// A named port belongs to the pod that receives the connection, in both directions (§1.5).
@@ -142,7 +146,8 @@ impl<'v, 'a> View<'v, 'a> {
         match declares(receiver, name, port, protocol) {
             Some(Declared::Surely) => true,
             Some(Declared::ByInit) => {
-                readings.ask(Unspecified::NamedPortOfInit) == Reading::Matches
+                policy.id.kind.is_calico()
+                    || readings.ask(Unspecified::NamedPortOfInit) == Reading::Matches
             }
             None => false,
         }
@@ -198,6 +203,7 @@ impl<'v, 'a> View<'v, 'a> {
             Peer::Not(part) => !one(part),
             Peer::Pods(pods) => self.pods_match(policy, pods, end, readings),
             Peer::Addresses { block, reach } => block_matches(block, *reach, end, readings),
+            Peer::AddressSet(set) => set_matches(set, end, readings),
             Peer::Nodes(nodes) => {
                 let node = match end.who {
                     Who::Node(node) => Some(node),
@@ -322,6 +328,20 @@ fn block_matches(block: &Block, reach: Reach, end: &End<'_>, readings: &mut Read
     is_inside != Some(false)
         && point.is_none_or(|point| readings.ask(point) == Reading::Matches)
         && (is_inside.is_some() || readings.ask(unknown) == Reading::Matches)
+}
+
+/// Whether an end has an address of a set.
+fn set_matches(set: &AddressSet, end: &End<'_>, readings: &mut Readings) -> bool {
+    match (end.address, end.who) {
+        (None, _) => {
+            let asking = Asking::of(Unspecified::UnknownAddress, set);
+            readings.ask(asking) == Reading::Matches
+        }
+        (Some(address), Who::Service(_)) => {
+            set.contains(address) && readings.ask(Unspecified::ServiceAddress) == Reading::Matches
+        }
+        (Some(address), _) => set.contains(address),
+    }
 }
 
 /// How a pod declares a port name with this number and protocol.

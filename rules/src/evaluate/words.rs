@@ -66,6 +66,7 @@ fn write_peer(f: &mut fmt::Formatter<'_>, peer: &Peer) -> fmt::Result {
             f.write_str(" except ")?;
             list(f, &block.except, |f, except| except.fmt(f))
         }
+        Peer::AddressSet(set) => f.write_str(&set.name),
         Peer::Pods(pods) => write_pods(f, pods),
         Peer::Nodes(nodes) if nodes.is_everything() => f.write_str("nodes"),
         Peer::Nodes(nodes) => write!(f, "nodes {nodes}"),

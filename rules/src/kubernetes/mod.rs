@@ -10,7 +10,7 @@ pub mod watch;
 pub(crate) mod field;
 pub(crate) mod kinds;
 pub(crate) mod metadata;
-mod names;
+pub(crate) mod names;
 pub(crate) mod print;
 mod read;
 pub(crate) mod selector;

@@ -5,9 +5,10 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 
 use super::Issue;
-use crate::cluster::{Labels, Namespace, Node, Owner, Owners, Pod, Service};
+use crate::cluster::{Labels, Namespace, Node, Owner, Owners, Pod, Service, ServiceAccount};
 use crate::dialect::ack;
 use crate::dialect::admin_policy::AdminPolicy;
+use crate::dialect::calico;
 use crate::dialect::network_policy::NetworkPolicy;
 
 /// What one text held.
@@ -82,6 +83,10 @@ pub enum Body {
     AdminPolicy(AdminPolicy),
     /// `network.alibabacloud.com` GlobalNetworkPolicy.
     AckGlobalNetworkPolicy(ack::GlobalNetworkPolicy),
+    /// `v1` ServiceAccount.
+    ServiceAccount(ServiceAccount),
+    /// A kind of Calico, of either of its groups.
+    Calico(Box<calico::Resource>),
     /// Any other kind.
     Other,
 }
@@ -96,12 +101,13 @@ pub struct Origin {
 }
 
 impl Body {
-    /// Whether it is a policy that is judged.
+    /// Whether it is a policy that is judged, or a tier of them: its labels mean nothing.
     pub fn is_policy(&self) -> bool {
-        matches!(
-            self,
-            Self::NetworkPolicy(_) | Self::AdminPolicy(_) | Self::AckGlobalNetworkPolicy(_)
-        )
+        match self {
+            Self::NetworkPolicy(_) | Self::AdminPolicy(_) | Self::AckGlobalNetworkPolicy(_) => true,
+            Self::Calico(resource) => !resource.is_selected(),
+            _ => false,
+        }
     }
 }
 

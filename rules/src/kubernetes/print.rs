@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Body, Object};
 use crate::cluster::{Node, Owner, Pod, PortOwner, Service, TargetPort};
-use crate::dialect::{ack, admin_policy, network_policy};
+use crate::dialect::{ack, admin_policy, calico, network_policy};
 use crate::selector::{Operator, Selector};
 
 impl Object {
@@ -31,7 +31,10 @@ impl Object {
             Body::NetworkPolicy(policy) => (network_policy::print::spec(policy), Value::Null),
             Body::AdminPolicy(policy) => (admin_policy::print::spec(policy), Value::Null),
             Body::AckGlobalNetworkPolicy(policy) => (ack::print::spec(policy), Value::Null),
-            Body::Namespace(_) | Body::Controller(_) | Body::Other => (Value::Null, Value::Null),
+            Body::Calico(resource) => (calico::print::spec(resource), Value::Null),
+            Body::Namespace(_) | Body::Controller(_) | Body::ServiceAccount(_) | Body::Other => {
+                (Value::Null, Value::Null)
+            }
         };
         prune(json!({
             "apiVersion": api_version,

@@ -8,7 +8,8 @@ use super::place::Places;
 use super::text::{Lines, Unreadable, documents};
 use super::tree::{Value, shorten};
 use super::{Cause, Issue, Severity, kinds, names};
-use crate::dialect::{ack, admin_policy, network_policy};
+use crate::cluster::ServiceAccount;
+use crate::dialect::{ack, admin_policy, calico, network_policy};
 use crate::policy;
 
 /// Reads Kubernetes objects from `text`: YAML with one or several documents, or JSON values one after the other.
@@ -269,6 +270,11 @@ enum Known {
     NetworkPolicy,
     Admin(policy::Kind),
     AckGlobalNetworkPolicy,
+    ServiceAccount,
+    /// A kind of Calico; whether it lives in a namespace.
+    Calico {
+        is_namespaced: bool,
+    },
     /// A policy kind whose meaning is not part of this version.
     UnjudgedPolicy,
     Other,
@@ -283,17 +289,24 @@ impl Known {
                 | Self::Node
                 | Self::Pod
                 | Self::Service
+                | Self::ServiceAccount
                 | Self::Controller
                 | Self::Other
         )
     }
 
     fn of(group: &str, version: &str, kind: &str) -> Self {
+        if let ("projectcalico.org", "v3") | ("crd.projectcalico.org", "v1") = (group, version)
+            && let Some(is_namespaced) = calico::read::is_namespaced(kind)
+        {
+            return Self::Calico { is_namespaced };
+        }
         match (group, kind) {
             ("", "Namespace") => Self::Namespace,
             ("", "Node") => Self::Node,
             ("", "Pod") => Self::Pod,
             ("", "Service") => Self::Service,
+            ("", "ServiceAccount") => Self::ServiceAccount,
             ("networking.k8s.io", "NetworkPolicy") if version == "v1" => Self::NetworkPolicy,
             (
                 "" | "apps" | "extensions" | "batch" | "argoproj.io" | "apps.kruise.io",
@@ -350,17 +363,22 @@ fn is_list_kind(item_kind: &str) -> bool {
             | "Node"
             | "Namespace"
             | "Service"
+            | "ServiceAccount"
             | "NetworkPolicy"
             | "AdminNetworkPolicy"
             | "BaselineAdminNetworkPolicy"
             | "ClusterNetworkPolicy"
             | "GlobalNetworkPolicy"
-    )
+    ) || calico::read::is_namespaced(item_kind).is_some()
 }
 
 /// Kinds that exist in one group only may leave it out: hand-made lists do.
 fn version_of_core(kind: &str) -> Option<&'static str> {
-    matches!(kind, "Pod" | "Node" | "Namespace" | "Service").then_some("v1")
+    let is_core = matches!(
+        kind,
+        "Pod" | "Node" | "Namespace" | "Service" | "ServiceAccount"
+    );
+    is_core.then_some("v1")
 }
 
 /// Checks the name, and gives the namespace that the API server would.
@@ -372,9 +390,13 @@ fn check_scope(known: Known, fields: &Field<'_, '_>, common: &mut Metadata, note
         _ => metadata::check_name(&name, &common.name, false, notes),
     }
     match known {
-        Known::Namespace | Known::Node | Known::Admin(_) | Known::AckGlobalNetworkPolicy => {
-            common.namespace = None;
-        }
+        Known::Namespace
+        | Known::Node
+        | Known::Admin(_)
+        | Known::AckGlobalNetworkPolicy
+        | Known::Calico {
+            is_namespaced: false,
+        } => common.namespace = None,
         Known::Other | Known::UnjudgedPolicy => {}
         _ => {
             let namespace = common.namespace.get_or_insert_with(|| "default".to_owned());
@@ -403,6 +425,15 @@ fn body(
         Known::Pod => Body::Pod(kinds::pod(common, root, notes)),
         Known::Service => Body::Service(kinds::service(common, root, notes)),
         Known::Controller => Body::Controller(common.owner.clone()),
+        Known::ServiceAccount => Body::ServiceAccount(ServiceAccount {
+            namespace: common.namespace.clone().unwrap_or_default(),
+            name: common.name.clone(),
+            labels: common.labels.clone(),
+        }),
+        Known::Calico { .. } => match calico::read::resource(kind, common, root, notes) {
+            Some(resource) => Body::Calico(Box::new(resource)),
+            None => Body::Other,
+        },
         Known::NetworkPolicy => {
             Body::NetworkPolicy(network_policy::read::network_policy(common, root, notes))
         }

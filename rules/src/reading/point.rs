@@ -49,6 +49,14 @@ pub enum Unspecified {
     DomainName,
     /// A policy or field that is not evaluated.
     NotEvaluated,
+    /// The labels of a pod's service account.
+    ServiceAccountLabels,
+    /// The port of the client.
+    SourcePort,
+    /// Type and code of an ICMP message.
+    IcmpType,
+    /// Whether a `notSelector` alone, in a policy of one namespace, reaches beyond that.
+    NotSelectorOutside,
     /// A node port or load balancer: which addresses policy sees on the way to the pod.
     TranslatedAddress,
     /// `ipBlock` and a pod whose address is not known.
@@ -84,6 +92,10 @@ impl Unspecified {
             Self::ApplicationLayer => "application-layer",
             Self::DomainName => "domain-name",
             Self::NotEvaluated => "not-evaluated",
+            Self::ServiceAccountLabels => "service-account-labels",
+            Self::SourcePort => "source-port",
+            Self::IcmpType => "icmp-type",
+            Self::NotSelectorOutside => "not-selector-outside",
             Self::TranslatedAddress => "translated-address",
             Self::UnknownAddress => "unknown-address",
             Self::SharedAddress => "shared-address",
@@ -135,7 +147,7 @@ impl Unspecified {
                 "there are policies of v1alpha1 and of v1alpha2, and nothing says which of them count"
             }
             Self::HostPolicy => {
-                "a policy for nodes holds only where the engine's host firewall is on"
+                "policies for nodes hold only where a host firewall or host endpoint is, which is not known"
             }
             Self::ApiServer => "it is not known which addresses the API server has",
             Self::ApplicationLayer => {
@@ -145,6 +157,18 @@ impl Unspecified {
                 "a rule speaks of a domain name, and it is not known which addresses it has"
             }
             Self::NotEvaluated => "a policy has something that is not evaluated",
+            Self::ServiceAccountLabels => {
+                "a policy speaks of labels of a service account that is not among what was read"
+            }
+            Self::SourcePort => {
+                "a rule speaks of the client's port, which is another for every connection"
+            }
+            Self::IcmpType => {
+                "a rule speaks of the type of ICMP messages, which no flow record shows"
+            }
+            Self::NotSelectorOutside => {
+                "the documentation lets a notSelector match what is outside the namespace, Felix does not"
+            }
             Self::TranslatedAddress => {
                 "node ports and load balancers change addresses on the way to the pod"
             }

@@ -69,6 +69,15 @@ pub(super) const ROWS: &[Row] = {
               felix: &[DoesNotMatch, Matches], cilium: &[DoesNotMatch, Matches], open: &[DoesNotMatch, Matches] },
         Row { point: NotEvaluated, page: DoesNotMatch,
               felix: &[DoesNotMatch, Matches], cilium: &[DoesNotMatch, Matches], open: &[DoesNotMatch, Matches] },
+        Row { point: ServiceAccountLabels, page: DoesNotMatch,
+              felix: &[DoesNotMatch, Matches], cilium: &[DoesNotMatch, Matches], open: &[DoesNotMatch, Matches] },
+        Row { point: SourcePort, page: DoesNotMatch,
+              felix: &[DoesNotMatch, Matches], cilium: &[DoesNotMatch, Matches], open: &[DoesNotMatch, Matches] },
+        Row { point: IcmpType, page: Matches,
+              felix: &[Matches, DoesNotMatch], cilium: &[Matches, DoesNotMatch], open: &[Matches, DoesNotMatch] },
+        // §3.3 has it match what is outside; Felix adds the namespace of the policy as soon as any selector is given.
+        Row { point: NotSelectorOutside, page: Matches,
+              felix: &[DoesNotMatch], cilium: &[Matches, DoesNotMatch], open: &[Matches, DoesNotMatch] },
         Row { point: UnknownAddress, page: DoesNotMatch,
               felix: &[DoesNotMatch, Matches], cilium: &[DoesNotMatch, Matches], open: &[DoesNotMatch, Matches] },
     ]

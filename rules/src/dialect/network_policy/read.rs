@@ -18,9 +18,21 @@ pub(crate) fn network_policy(
     root: &Field<'_, '_>,
     notes: &mut Notes<'_>,
 ) -> NetworkPolicy {
+    network_policy_with(&[], common, root, notes)
+}
+
+/// Reads a policy of a kind whose spec has these fields as well.
+pub(crate) fn network_policy_with(
+    more_fields: &[&str],
+    common: &Metadata,
+    root: &Field<'_, '_>,
+    notes: &mut Notes<'_>,
+) -> NetworkPolicy {
     let spec = root.get("spec");
     spec.expect_map(notes);
-    spec.expect_keys(&["podSelector", "policyTypes", "ingress", "egress"], notes);
+    let mut fields = vec!["podSelector", "policyTypes", "ingress", "egress"];
+    fields.extend(more_fields);
+    spec.expect_keys(&fields, notes);
     let ingress = rules(&spec.get("ingress"), "from", notes);
     let egress = rules(&spec.get("egress"), "to", notes);
     let types = policy_types(&spec.get("policyTypes"), notes).unwrap_or(PolicyTypes {

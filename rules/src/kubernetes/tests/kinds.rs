@@ -239,6 +239,8 @@ fn policy_kinds_of_later_versions_are_named() {
         ("policy.networking.k8s.io/v1beta1", "ClusterNetworkPolicy"),
         ("network.alibabacloud.com/v1beta2", "TrafficPolicy"),
         ("network.alibabacloud.com/v1beta2", "GlobalTrafficPolicy"),
+        ("projectcalico.org/v4", "NetworkPolicy"),
+        ("crd.projectcalico.org/v3", "GlobalNetworkPolicy"),
         ("extensions/v1beta1", "NetworkPolicy"),
     ] {
         let manifest = read(
