@@ -177,6 +177,9 @@ pub enum Reason {
         kind: Kind,
         /// `namespace/name`, or the name of a policy without namespace.
         policy: String,
+        /// The policy's tier, where it is one of the cluster's own.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tier: Option<String>,
         /// Which direction.
         direction: Direction,
         /// Counted from 0.
@@ -192,6 +195,9 @@ pub enum Reason {
         kind: Kind,
         /// `namespace/name` of the policy, or its name alone.
         policy: String,
+        /// The policy's tier, where it is one of the cluster's own.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tier: Option<String>,
         /// `namespace/name` of the pod.
         pod: String,
         /// Which direction.
@@ -272,12 +278,17 @@ impl fmt::Display for Reason {
             Self::Rule {
                 kind,
                 policy,
+                tier,
                 direction,
                 rule,
                 action,
                 admits,
             } => {
-                write!(f, "{kind} {policy} {direction} rule {rule} ")?;
+                write!(f, "{kind} {policy} ")?;
+                if let Some(tier) = tier {
+                    write!(f, "of tier {tier} ")?;
+                }
+                write!(f, "{direction} rule {rule} ")?;
                 match action {
                     Action::Allow => write!(f, "admits {admits}"),
                     Action::Deny => write!(f, "denies {admits}"),
@@ -288,12 +299,17 @@ impl fmt::Display for Reason {
             Self::NoRule {
                 kind,
                 policy,
+                tier,
                 pod,
                 direction,
                 rules,
                 nearest,
             } => {
-                write!(f, "{kind} {policy} selects {pod}")?;
+                write!(f, "{kind} {policy} ")?;
+                if let Some(tier) = tier {
+                    write!(f, "of tier {tier} ")?;
+                }
+                write!(f, "selects {pod}")?;
                 match (rules, nearest) {
                     (0, _) => write!(f, " and admits no {direction} at all"),
                     (_, None) => write!(f, "; none of its {direction} rules matches"),

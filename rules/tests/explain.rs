@@ -44,7 +44,12 @@ spec:
 
 #[track_caller]
 fn check(client: &str, server: &str, port: u16, protocol: &str, expected: &str) {
-    let manifest = read("world.yaml", WORLD);
+    check_in(WORLD, client, server, port, protocol, expected);
+}
+
+#[track_caller]
+fn check_in(world: &str, client: &str, server: &str, port: u16, protocol: &str, expected: &str) {
+    let manifest = read("world.yaml", world);
     assert_eq!(manifest.issues, []);
     let (cluster, _) = Cluster::from_objects(&manifest.objects);
     let (policies, _) = PolicySet::from_objects(&manifest.objects);
@@ -113,5 +118,104 @@ unspecified 10.0.0.9 → shop/redis  UDP 5
   ingress  unspecified NetworkPolicy shop/redis ingress rule 1 admits pods app of namespaces stage=prod or 10.0.0.0/24 except 10.0.0.1/32 on UDP 1-9
   depends  an engine that does not know endPort takes only the first port
   by default allowed
+");
+}
+
+const CALICO: &str = r#"
+apiVersion: projectcalico.org/v3
+kind: Tier
+metadata: {name: security}
+spec: {order: 100}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkSet
+metadata: {name: office, labels: {role: trusted}}
+spec: {nets: [198.51.100.0/24]}
+---
+apiVersion: v1
+kind: ServiceAccountList
+items:
+- metadata: {name: default, namespace: shop}
+- metadata: {name: default, namespace: dev}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: security.gate}
+spec:
+  tier: security
+  selector: app == 'redis'
+  ingress:
+  - {action: Deny, source: {nets: [203.0.113.0/24]}}
+  - {action: Deny, source: {namespaceSelector: stage == 'dev'}}
+  - {action: Allow, protocol: TCP, source: {selector: role == 'trusted', namespaceSelector: global()}, destination: {ports: [22]}}
+  - {action: Pass, protocol: TCP, source: {notSelector: has(version)}}
+  - {action: Pass, protocol: UDP}
+  - {action: Pass, protocol: SCTP}
+---
+apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: {name: redis, namespace: shop}
+spec:
+  selector: app == 'redis'
+  ingress:
+  - {action: Allow, protocol: UDP, source: {selector: "app in {'checkout', 'billing'}", notNets: [10.0.0.9/32]}}
+  - {action: Allow, protocol: SCTP, source: {serviceAccounts: {names: [batch], selector: role == 'back'}}}
+"#;
+
+/// The pods of [`WORLD`] with Calico's policies instead of the NetworkPolicy.
+#[track_caller]
+fn check_calico(client: &str, port: u16, protocol: &str, expected: &str) {
+    let (pods, _) = WORLD.split_once("---\napiVersion: networking").unwrap();
+    let world = format!("{pods}---{CALICO}");
+    check_in(&world, client, "shop/redis", port, protocol, expected);
+}
+
+#[test]
+fn tiers_of_calico() {
+    check_calico("203.0.113.7", 22, "TCP", "
+denied   203.0.113.7 → shop/redis  TCP 22
+  egress   allowed  203.0.113.7 is no pod, so no policy selects it
+  ingress  denied   Calico GlobalNetworkPolicy security.gate of tier security ingress rule 0 denies 203.0.113.0/24
+");
+    check_calico("dev/job", 22, "TCP", "
+denied   dev/job → shop/redis  TCP 22
+  egress   allowed  no policy isolates dev/job for egress
+  ingress  denied   Calico GlobalNetworkPolicy security.gate of tier security ingress rule 1 denies pods of namespaces stage == 'dev'
+");
+    check_calico("198.51.100.7", 22, "TCP", "
+allowed  198.51.100.7 → shop/redis  TCP 22
+  egress   allowed  198.51.100.7 is no pod, so no policy selects it
+  ingress  allowed  Calico GlobalNetworkPolicy security.gate of tier security ingress rule 2 admits GlobalNetworkSet office on TCP 22
+");
+    check_calico("shop/cart", 22, "TCP", "
+denied   shop/cart → shop/redis  TCP 22
+  egress   allowed  no policy isolates shop/cart for egress
+  ingress  denied   Calico GlobalNetworkPolicy security.gate of tier security selects shop/redis; its ingress rule 2 admits only GlobalNetworkSet office, the client has the address 10.0.0.1
+");
+}
+
+#[test]
+fn what_a_tier_of_calico_passes_on() {
+    check_calico("198.51.100.7", 23, "TCP", "
+denied   198.51.100.7 → shop/redis  TCP 23
+  egress   allowed  198.51.100.7 is no pod, so no policy selects it
+  ingress  denied   Calico GlobalNetworkPolicy security.gate of tier security ingress rule 3 leaves everyone but pods has(version) of any namespace on any TCP port to the next tier
+                    Calico NetworkPolicy shop/redis selects shop/redis; its ingress rule 0 admits only pods app in {'billing', 'checkout'} of namespace shop but not 10.0.0.9/32 on any UDP port
+");
+    check_calico("shop/cart", 9, "UDP", "
+denied   shop/cart → shop/redis  UDP 9
+  egress   allowed  no policy isolates shop/cart for egress
+  ingress  denied   Calico GlobalNetworkPolicy security.gate of tier security ingress rule 4 leaves everyone on any UDP port to the next tier
+                    Calico NetworkPolicy shop/redis selects shop/redis; its ingress rule 0 admits only pods app in {'billing', 'checkout'} of namespace shop but not 10.0.0.9/32, the client has app=cart and has the address 10.0.0.1
+");
+}
+
+#[test]
+fn service_accounts_of_calico() {
+    check_calico("shop/cart", 9, "SCTP", "
+denied   shop/cart → shop/redis  SCTP 9
+  egress   allowed  no policy isolates shop/cart for egress
+  ingress  denied   Calico GlobalNetworkPolicy security.gate of tier security ingress rule 5 leaves everyone on any SCTP port to the next tier
+                    Calico NetworkPolicy shop/redis selects shop/redis; its ingress rule 1 admits only pods with service account batch whose service account has role == 'back' of namespace shop, the client uses service account default
 ");
 }

@@ -5,7 +5,7 @@ use super::rule::View;
 use super::side::{Matched, Standing, WalkEnd, is_in_force, standing, subject, walk};
 use super::words;
 use crate::cluster::{Cluster, Labels, NAME_LABEL};
-use crate::policy::{self, Action, Direction, Peer, Policy, Rule, TierDefault};
+use crate::policy::{self, Action, Direction, Policy, Rule, TierDefault};
 use crate::reading::{Reader, Readings};
 use crate::verdict::{NearMiss, Reason, Tier};
 
@@ -153,6 +153,11 @@ fn tier_of(policies: &[&Policy]) -> Tier {
     tier.map_or(Tier::Custom, |(_, tier)| tier)
 }
 
+/// The name of a tier that is the cluster's own.
+fn own_tier(policy: &Policy) -> Option<String> {
+    (tier_of(&[policy]) == Tier::Custom).then(|| policy.tier.name.clone().into_owned())
+}
+
 /// The rule that decided and those of the same mind that follow it: without all of them the outcome would be another.
 /// Where they admit, every policy that took part without a rule that matches.
 fn by_rules(
@@ -205,6 +210,7 @@ fn rule_reason(view: &View<'_, '_>, matched: &Matched<'_>) -> Reason {
     Reason::Rule {
         kind: matched.policy.id.kind,
         policy: matched.policy.id.key(),
+        tier: own_tier(matched.policy),
         direction: view.direction,
         rule: matched.index,
         action: matched.action,
@@ -223,6 +229,7 @@ fn silent(
     isolates.then(|| Reason::NoRule {
         kind: policy.id.kind,
         policy: policy.id.key(),
+        tier: own_tier(policy),
         pod: view.own().name(),
         direction: view.direction,
         rules: policy.rules(view.direction).len(),
@@ -286,8 +293,8 @@ fn peer_instead(view: &View<'_, '_>, policy: &Policy, rule: &Rule) -> String {
             return format!("the {role} is {} and no pod", other.name());
         }
     };
-    let is_block = |peer: &Peer| matches!(peer, Peer::Addresses { .. } | Peer::AddressSet(_));
-    if rule.peers.iter().all(is_block) {
+    let speaks_of = words::spoken_of(rule);
+    if speaks_of.addresses && !speaks_of.others {
         return match other.address {
             Some(address) => format!("the {role} has the address {address}"),
             None => format!("the address of the {role} is not known"),
@@ -295,8 +302,12 @@ fn peer_instead(view: &View<'_, '_>, policy: &Policy, rule: &Rule) -> String {
     }
     let keys = words::keys(rule);
     let mut parts = Vec::new();
+    if keys.of_accounts {
+        let account = pod.service_account.as_deref().unwrap_or("default");
+        parts.push(format!("uses service account {account}"));
+    }
     if !keys.of_pods.is_empty() {
-        parts.push(format!("has {}", spoken_of(&pod.labels, &keys.of_pods)));
+        parts.push(format!("has {}", shown_of(&pod.labels, &keys.of_pods)));
     }
     // A policy without a namespace speaks of namespaces only where it names their labels.
     let is_elsewhere = policy
@@ -314,18 +325,21 @@ fn peer_instead(view: &View<'_, '_>, policy: &Policy, rule: &Rule) -> String {
         if let (Some(namespace), false) =
             (view.cluster.namespace(&pod.namespace), unnamed.is_empty())
         {
-            part.push_str(&format!(" with {}", spoken_of(&namespace.labels, &unnamed)));
+            part.push_str(&format!(" with {}", shown_of(&namespace.labels, &unnamed)));
         }
         parts.push(part);
     }
-    if let (true, Some(address)) = (rule.peers.iter().any(is_block), other.address) {
+    if let (true, Some(address)) = (speaks_of.addresses, other.address) {
         parts.push(format!("has the address {address}"));
+    }
+    if parts.is_empty() {
+        parts.push(format!("is {}", other.name()));
     }
     format!("the {role} {}", parts.join(" and "))
 }
 
 /// Those of `labels` whose keys are spoken of: `app=cart`, or `no app`.
-fn spoken_of(labels: &Labels, keys: &[&str]) -> String {
+fn shown_of(labels: &Labels, keys: &[&str]) -> String {
     let shown = keys.iter().map(|key| match labels.get(*key) {
         Some(value) => format!("{key}={value}"),
         None => format!("no {key}"),

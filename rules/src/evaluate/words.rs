@@ -76,15 +76,35 @@ fn write_peer(f: &mut fmt::Formatter<'_>, peer: &Peer) -> fmt::Result {
         }
         Peer::Domains(names) => list(f, names, |f, name| f.write_str(name)),
         Peer::All(parts) if parts.is_empty() => f.write_str("everyone"),
-        Peer::All(parts) => joined(f, parts, " and ", write_peer),
+        Peer::All(parts) => write_all(f, parts),
         Peer::Any(parts) if parts.is_empty() => f.write_str("no one"),
         Peer::Any(parts) => list(f, parts, write_peer),
-        Peer::Not(part) => {
-            f.write_str("not ")?;
-            write_peer(f, part)
-        }
+        Peer::Not(_) => write_all(f, std::slice::from_ref(peer)),
         Peer::Open(point) => write!(f, "what cannot be told ({point})"),
     }
+}
+
+/// `pods app=cart and 10.0.0.0/8 but not 10.0.0.9/32`.
+fn write_all(f: &mut fmt::Formatter<'_>, parts: &[Peer]) -> fmt::Result {
+    let is_not = |part: &&Peer| matches!(part, Peer::Not(_));
+    let wanted: Vec<&Peer> = parts.iter().filter(|part| !is_not(part)).collect();
+    let but = match wanted.is_empty() {
+        true => "everyone but ",
+        false => " but not ",
+    };
+    joined(f, &wanted, " and ", |f, part| write_peer(f, part))?;
+    let unwanted: Vec<&Peer> = parts
+        .iter()
+        .filter_map(|part| match part {
+            Peer::Not(part) => Some(part.as_ref()),
+            _ => None,
+        })
+        .collect();
+    if !unwanted.is_empty() {
+        f.write_str(but)?;
+        joined(f, &unwanted, " nor ", |f, part| write_peer(f, part))?;
+    }
+    Ok(())
 }
 
 fn write_pods(f: &mut fmt::Formatter<'_>, pods: &Pods) -> fmt::Result {
@@ -106,6 +126,28 @@ fn write_pods(f: &mut fmt::Formatter<'_>, pods: &Pods) -> fmt::Result {
 pub(super) struct Keys<'w> {
     pub(super) of_pods: Vec<&'w str>,
     pub(super) of_namespaces: Vec<&'w str>,
+    /// Whether they speak of service accounts.
+    pub(super) of_accounts: bool,
+}
+
+/// What a rule's peers speak of.
+#[derive(Default)]
+pub(super) struct Spoken {
+    pub(super) addresses: bool,
+    pub(super) others: bool,
+}
+
+/// What a rule's peers speak of, however deep.
+pub(super) fn spoken_of(rule: &Rule) -> Spoken {
+    let mut spoken = Spoken::default();
+    for peer in &rule.peers {
+        peer.each(&mut |peer| match peer {
+            Peer::Addresses { .. } | Peer::AddressSet(_) => spoken.addresses = true,
+            Peer::All(_) | Peer::Any(_) | Peer::Not(_) => {}
+            _ => spoken.others = true,
+        });
+    }
+    spoken
 }
 
 /// Which labels a rule's peers speak of.
@@ -132,7 +174,8 @@ fn add_keys<'w>(expression: &'w Expression, keys: &mut Keys<'w>, of_namespaces: 
     expression.each_key(&mut |key| match key {
         Key::Label(label) if !of_namespaces => keys.of_pods.push(label),
         Key::Label(label) | Key::NamespaceLabel(label) => keys.of_namespaces.push(label),
-        Key::Namespace | Key::ServiceAccount | Key::Constant(_) => {}
+        Key::ServiceAccount => keys.of_accounts = true,
+        Key::Namespace | Key::Constant(_) => {}
     });
 }
 

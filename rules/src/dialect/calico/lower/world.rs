@@ -1,7 +1,7 @@
 //! What Calico's policies refer to: tiers, network sets, host endpoints, service accounts, Services.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -22,6 +22,8 @@ pub(super) struct World<'o> {
     namespaces: HashMap<&'o str, &'o Namespace>,
     services: HashMap<(&'o str, &'o str), &'o Service>,
     accounts: BTreeMap<(&'o str, &'o str), &'o Labels>,
+    /// Whether some pod may have a service account of which nothing but the name is known.
+    has_unknown_accounts: bool,
     host_endpoint: Option<&'o HostEndpoint>,
 }
 
@@ -48,8 +50,10 @@ impl<'o> World<'o> {
             namespaces: HashMap::new(),
             services: HashMap::new(),
             accounts: BTreeMap::new(),
+            has_unknown_accounts: true,
             host_endpoint: None,
         };
+        let mut used: HashSet<(&str, &str)> = HashSet::new();
         let mut sets: BTreeMap<(Option<&str>, &str), &NetworkSet> = BTreeMap::new();
         let mut endpoints: BTreeMap<&str, &HostEndpoint> = BTreeMap::new();
         for body in bodies {
@@ -64,6 +68,10 @@ impl<'o> World<'o> {
                 Body::ServiceAccount(account) => {
                     let key = (account.namespace.as_str(), account.name.as_str());
                     world.accounts.insert(key, &account.labels);
+                }
+                Body::Pod(pod) => {
+                    let account = pod.service_account.as_deref().unwrap_or("default");
+                    used.insert((&pod.namespace, account));
                 }
                 Body::Calico(resource) => match resource.as_ref() {
                     Resource::Tier(tier) => {
@@ -84,6 +92,10 @@ impl<'o> World<'o> {
         for tier in &BUILT_IN_TIERS {
             world.tiers.insert(&tier.name, tier.clone());
         }
+        // Where no pods are shown, nothing is known of them.
+        let mut used = used.iter().peekable();
+        world.has_unknown_accounts =
+            used.peek().is_none() || used.any(|account| !world.accounts.contains_key(account));
         world.host_endpoint = endpoints.values().next().copied();
         let sets = sets.into_values().map(|set| world.network_set(set));
         let endpoints = endpoints.into_values().map(host_endpoint);
@@ -135,7 +147,7 @@ impl<'o> World<'o> {
         });
         by_name.words = match by_name.is_everything() {
             true => String::new(),
-            false => format!("with service account {selector}"),
+            false => format!("whose service account has {selector}"),
         };
         let mut speaks_of_labels = false;
         by_name
@@ -156,16 +168,16 @@ impl<'o> World<'o> {
         };
         let matching = self.accounts.iter().filter(holds).map(|(key, _)| *key);
         let surely = one_of(matching);
-        let perhaps = LabelMatch {
+        let perhaps = self.has_unknown_accounts.then(|| LabelMatch {
             expression: Expression::Not(Box::new(one_of(self.accounts.keys().copied()))),
-            words: by_name.words.clone(),
-        };
+            words: "with a service account of unknown labels".to_owned(),
+        });
         Accounts {
             surely: LabelMatch {
                 expression: surely,
                 words: by_name.words,
             },
-            perhaps: Some(perhaps),
+            perhaps,
         }
     }
 }
