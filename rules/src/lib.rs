@@ -15,6 +15,9 @@
 //!   with its [`Reason`](verdict::Reason)s. Where engines differ it is unspecified and names the points; an [`Engine`]
 //!   settles those it defines.
 //!
+//! Below policies lies the cloud's own layer: [`SecurityGroups`](security_group::SecurityGroups) judge the same connection
+//! at the interfaces of both ends, and a [`LayeredVerdict`](security_group::LayeredVerdict) shows both beside each other.
+//!
 //! [`Bulk`](bulk::Bulk) answers many questions over one world.
 //!
 //! # A worked verdict
@@ -83,5 +86,7 @@ pub mod evaluate;
 pub mod policy_set;
 pub mod reading;
 pub mod verdict;
+
+pub mod security_group;
 
 pub mod bulk;

@@ -14,7 +14,7 @@ pub(crate) mod names;
 pub(crate) mod print;
 mod read;
 pub(crate) mod selector;
-mod text;
+pub(crate) mod text;
 pub(crate) mod tree;
 
 pub use issue::{Cause, Issue, Severity};

@@ -1,9 +1,9 @@
 //! From text to trees: documents, JSON or YAML, and the lines on which things stand.
 
-use serde::de::DeserializeSeed as _;
+use serde::de::DeserializeSeed;
 use serde_saphyr::Error as YamlError;
 
-use super::tree::{Document, Value};
+use super::tree::{Answer, Document, Value};
 
 /// Nothing of Kubernetes nests deeper; the bound keeps hostile input from exhausting the stack.
 const DEPTH_MAX: usize = 100;
@@ -84,7 +84,7 @@ pub(crate) fn documents<'t>(
         let body = without_marker(chunk);
         if body.starts_with(['{', '[']) {
             let body_line = lines.of(body).unwrap_or(first_line);
-            if read_json(body, body_line, &mut each) {
+            if read_json(Document, body, body_line, &mut each) {
                 continue;
             }
         }
@@ -94,6 +94,24 @@ pub(crate) fn documents<'t>(
                 read_yaml(chunk, first_line),
             );
         }
+    }
+}
+
+/// Hands every JSON value of `text` to `each`, all of it, in order. What is not JSON ends it with its reason.
+pub(crate) fn answers<'t>(
+    lines: &Lines<'t>,
+    mut each: impl FnMut(u32, Result<Value<'t>, Unreadable>),
+) {
+    let body = lines.text.trim_start_matches('\u{feff}').trim_start();
+    let line = lines.of(body).unwrap_or(1);
+    if !body.is_empty() && !read_json(Answer, body, line, &mut each) {
+        let reason = Unreadable {
+            line,
+            message: "this is not JSON".to_owned(),
+            help: Some("give what the API answered, as it came".to_owned()),
+            cut: false,
+        };
+        each(line, Err(reason));
     }
 }
 
@@ -138,6 +156,7 @@ fn first_content(chunk: &str) -> Option<&str> {
 
 /// Reads JSON values one after the other. Returns whether this was JSON at all: `{a: b}` is YAML.
 fn read_json<'t>(
+    seed: impl DeserializeSeed<'t, Value = Value<'t>> + Copy,
     text: &'t str,
     first_line: u32,
     each: &mut impl FnMut(u32, Result<Value<'t>, Unreadable>),
@@ -145,7 +164,7 @@ fn read_json<'t>(
     use serde_json::error::Category;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     for count in 0_u64.. {
-        match Document.deserialize(&mut deserializer) {
+        match seed.deserialize(&mut deserializer) {
             Ok(value) => each(first_line, Ok(value)),
             Err(error) if count == 0 && error.classify() == Category::Syntax => return false,
             Err(error) => {

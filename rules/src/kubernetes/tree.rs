@@ -46,6 +46,7 @@ impl<'t> Value<'t> {
 }
 
 /// Reads one document, keeping what [`Spot`] keeps.
+#[derive(Clone, Copy)]
 pub(crate) struct Document;
 
 impl<'de> DeserializeSeed<'de> for Document {
@@ -53,6 +54,18 @@ impl<'de> DeserializeSeed<'de> for Document {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
         Spot::Document.deserialize(deserializer)
+    }
+}
+
+/// Reads one value and keeps all of it: answers of an API that are no Kubernetes objects.
+#[derive(Clone, Copy)]
+pub(crate) struct Answer;
+
+impl<'de> DeserializeSeed<'de> for Answer {
+    type Value = Value<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
+        Spot::Whole.deserialize(deserializer)
     }
 }
 
