@@ -18,7 +18,7 @@
 //! Below policies lies the cloud's own layer: [`SecurityGroups`](security_group::SecurityGroups) judge the same connection
 //! at the interfaces of both ends, and a [`LayeredVerdict`](security_group::LayeredVerdict) shows both beside each other.
 //!
-//! [`Bulk`](bulk::Bulk) answers many questions over one world.
+//! [`Bulk`](bulk::Bulk) answers many questions over one world. [`terway`] reads which engine an ACK cluster has.
 //!
 //! # A worked verdict
 //!
@@ -86,6 +86,8 @@ pub mod evaluate;
 pub mod policy_set;
 pub mod reading;
 pub mod verdict;
+
+pub mod terway;
 
 pub mod security_group;
 

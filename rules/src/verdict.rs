@@ -208,6 +208,13 @@ pub enum Reason {
         #[serde(skip_serializing_if = "Option::is_none")]
         nearest: Option<NearMiss>,
     },
+    /// What is declared here is not enforced: each pod of the node has an ENI of its own.
+    NotEnforced {
+        /// `namespace/name`.
+        pod: String,
+        /// The node's name.
+        node: String,
+    },
     /// The pod behind a Service that this verdict speaks of.
     Backend {
         /// `namespace/name` of the Service.
@@ -327,6 +334,10 @@ impl fmt::Display for Reason {
                     }
                 }
             }
+            Self::NotEnforced { pod, node } => write!(
+                f,
+                "{pod} runs on node {node}, whose pods have ENIs of their own, so nothing enforces this"
+            ),
             Self::Backend {
                 service,
                 pod,

@@ -219,3 +219,99 @@ denied   shop/cart → shop/redis  SCTP 9
                     Calico NetworkPolicy shop/redis selects shop/redis; its ingress rule 1 admits only pods with service account batch whose service account has role == 'back' of namespace shop, the client uses service account default
 ");
 }
+
+const TIERS: &str = r#"
+kind: NodeList
+apiVersion: v1
+items:
+- metadata: {name: n1, labels: {k8s.aliyun.com/exclusive-mode-eni-type: eniOnly}}
+---
+kind: PodList
+apiVersion: v1
+items:
+- metadata: {name: cart, namespace: shop, labels: {app: cart}}
+  status: {podIP: 10.0.0.1}
+- metadata: {name: redis, namespace: shop, labels: {app: redis}}
+  status: {podIP: 10.0.0.2}
+- metadata: {name: bare, namespace: shop, labels: {app: redis}}
+  spec: {nodeName: n1}
+  status: {podIP: 10.0.0.3}
+---
+apiVersion: policy.networking.k8s.io/v1alpha1
+kind: AdminNetworkPolicy
+metadata: {name: guard}
+spec:
+  priority: 10
+  subject: {pods: {namespaceSelector: {}, podSelector: {matchLabels: {app: redis}}}}
+  ingress:
+  - action: Pass
+    from: [{namespaces: {matchLabels: {kubernetes.io/metadata.name: shop}}}]
+    ports: [{portRange: {start: 6379, end: 6380}}]
+  - {action: Allow, from: [{namespaces: {}}], ports: [{namedPort: metrics}, {portNumber: {port: 81}}]}
+  - {action: Deny, from: [{namespaces: {}}]}
+  egress:
+  - {action: Allow, to: [{domainNames: ["*.example.com"]}]}
+  - {action: Deny, to: [{nodes: {matchLabels: {pool: a}}}, {networks: [198.51.100.0/24]}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: redis, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: redis}}
+  ingress: [{from: [{podSelector: {matchLabels: {app: checkout}}}]}]
+"#;
+
+#[test]
+fn what_left_it_to_the_next_tier_and_what_decided_there() {
+    check_in(TIERS, "shop/cart", "shop/redis", 6380, "TCP", "
+denied   shop/cart → shop/redis  TCP 6380
+  egress   allowed  no policy isolates shop/cart for egress
+  ingress  denied   AdminNetworkPolicy guard ingress rule 0 leaves pods of namespaces kubernetes.io/metadata.name=shop on TCP 6379-6380 to the next tier
+                    NetworkPolicy shop/redis selects shop/redis; its ingress rule 0 admits only pods app=checkout of namespace shop, the client has app=cart
+");
+}
+
+#[test]
+fn rules_that_allow_and_deny_before_network_policy() {
+    check_in(TIERS, "shop/cart", "shop/redis", 81, "TCP", "
+allowed  shop/cart → shop/redis  TCP 81
+  egress   allowed  no policy isolates shop/cart for egress
+  ingress  allowed  AdminNetworkPolicy guard ingress rule 1 admits pods of any namespace on port `metrics` or TCP 81
+");
+    check_in(
+        TIERS,
+        "shop/cart",
+        "shop/redis",
+        82,
+        "TCP",
+        "
+denied   shop/cart → shop/redis  TCP 82
+  egress   allowed  no policy isolates shop/cart for egress
+  ingress  denied   AdminNetworkPolicy guard ingress rule 2 denies pods of any namespace
+",
+    );
+    check_in(
+        TIERS,
+        "shop/redis",
+        "198.51.100.7",
+        443,
+        "TCP",
+        "
+unspecified shop/redis → 198.51.100.7  TCP 443
+  egress   unspecified AdminNetworkPolicy guard egress rule 1 denies nodes pool=a or 198.51.100.0/24
+  ingress  allowed     198.51.100.7 is no pod, so no policy selects it
+  depends  a rule speaks of a domain name, and it is not known which addresses it has
+  by default denied
+",
+    );
+}
+
+#[test]
+fn what_nothing_enforces() {
+    check_in(TIERS, "shop/cart", "shop/bare", 82, "TCP", "
+denied   shop/cart → shop/bare  TCP 82
+  egress   allowed  no policy isolates shop/cart for egress
+  ingress  denied   AdminNetworkPolicy guard ingress rule 2 denies pods of any namespace
+                    shop/bare runs on node n1, whose pods have ENIs of their own, so nothing enforces this
+");
+}

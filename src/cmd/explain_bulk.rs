@@ -15,6 +15,7 @@ use flowaudit_rules::cluster::Cluster;
 use flowaudit_rules::evaluate::Engine;
 use flowaudit_rules::kubernetes::{self, Issue, Object, Severity};
 use flowaudit_rules::policy_set::PolicySet;
+use flowaudit_rules::terway;
 
 use crate::cmd::{ingest, inventory};
 use crate::exit::Exit;
@@ -43,6 +44,11 @@ pub(crate) fn run(inventory: &[PathBuf], probes: &Path, engine: Engine) -> Resul
     let unreadable = issues
         .iter()
         .any(|issue| issue.severity == Severity::Error && issue.object.is_none());
+    // What the inventory says of the engine counts where no one said otherwise.
+    let engine = match engine {
+        Engine::Unknown => terway::engine_of(&world.objects).unwrap_or_default(),
+        known => known,
+    };
     let bulk = Bulk::new(&policies, &cluster, engine);
     let name = probes.display().to_string();
     let opened: Box<dyn Read> = match name.as_str() {

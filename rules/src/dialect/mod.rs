@@ -23,6 +23,7 @@ pub(crate) fn lower(bodies: &[&Body]) -> Vec<Policy> {
             | Body::ServiceAccount(_)
             | Body::Controller(_)
             | Body::Calico(_)
+            | Body::Terway(_)
             | Body::Other => {}
         }
     }

@@ -7,6 +7,7 @@ use super::words;
 use crate::cluster::{Cluster, Labels, NAME_LABEL};
 use crate::policy::{self, Action, Direction, Policy, Rule, TierDefault};
 use crate::reading::{Reader, Readings};
+use crate::terway::is_exclusive_eni;
 use crate::verdict::{NearMiss, Reason, Tier};
 
 /// What is explained of a side.
@@ -54,7 +55,11 @@ pub(super) fn explain(
                 cluster,
                 policies: &policies,
             };
-            by_policies(&view, readings)
+            let mut explained = by_policies(&view, readings);
+            if explained.tier.is_by_rule() {
+                explained.reasons.extend(not_enforced(subject, cluster));
+            }
+            explained
         }
     };
     if direction == Direction::Ingress
@@ -69,6 +74,16 @@ pub(super) fn explain(
         explained.reasons.insert(0, backend);
     }
     explained
+}
+
+/// Where policies select the pod and no engine runs (§4.2).
+fn not_enforced(subject: &End<'_>, cluster: &Cluster) -> Option<Reason> {
+    let pod = subject.who.pod()?;
+    let node = cluster.node(pod.node.as_deref()?)?;
+    is_exclusive_eni(node).then(|| Reason::NotEnforced {
+        pod: pod.key(),
+        node: node.name.clone(),
+    })
 }
 
 fn not_isolated(direction: Direction, subject: &End<'_>) -> Reason {

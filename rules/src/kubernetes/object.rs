@@ -10,6 +10,7 @@ use crate::dialect::ack;
 use crate::dialect::admin_policy::AdminPolicy;
 use crate::dialect::calico;
 use crate::dialect::network_policy::NetworkPolicy;
+use crate::terway::Terway;
 
 /// What one text held.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -87,6 +88,8 @@ pub enum Body {
     ServiceAccount(ServiceAccount),
     /// A kind of Calico, of either of its groups.
     Calico(Box<calico::Resource>),
+    /// The ConfigMap that configures Terway, and thereby what enforces policies.
+    Terway(Terway),
     /// Any other kind.
     Other,
 }

@@ -9,6 +9,7 @@ use super::{Body, Object};
 use crate::cluster::{Node, Owner, Pod, PortOwner, Service, TargetPort};
 use crate::dialect::{ack, admin_policy, calico, network_policy};
 use crate::selector::{Operator, Selector};
+use crate::terway;
 
 impl Object {
     /// Canonical JSON on one line: what we use of the object and nothing else, so that two versions of an object
@@ -32,9 +33,11 @@ impl Object {
             Body::AdminPolicy(policy) => (admin_policy::print::spec(policy), Value::Null),
             Body::AckGlobalNetworkPolicy(policy) => (ack::print::spec(policy), Value::Null),
             Body::Calico(resource) => (calico::print::spec(resource), Value::Null),
-            Body::Namespace(_) | Body::Controller(_) | Body::ServiceAccount(_) | Body::Other => {
-                (Value::Null, Value::Null)
-            }
+            Body::Namespace(_)
+            | Body::Controller(_)
+            | Body::ServiceAccount(_)
+            | Body::Terway(_)
+            | Body::Other => (Value::Null, Value::Null),
         };
         prune(json!({
             "apiVersion": api_version,
@@ -50,6 +53,10 @@ impl Object {
                 "labels": if self.labels.is_empty() { Value::Null } else { json!(self.labels) },
                 "ownerReferences": owner.map(|owner| [controller(owner)]),
             })),
+            "data": match &self.body {
+                Body::Terway(terway) => terway::print(terway),
+                _ => Value::Null,
+            },
             "spec": some_map(spec),
             "status": some_map(status),
         }))

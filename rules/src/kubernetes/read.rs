@@ -11,6 +11,7 @@ use super::{Cause, Issue, Severity, kinds, names};
 use crate::cluster::ServiceAccount;
 use crate::dialect::{ack, admin_policy, calico, network_policy};
 use crate::policy;
+use crate::terway;
 
 /// Reads Kubernetes objects from `text`: YAML with one or several documents, or JSON values one after the other.
 /// `kind: List` and typed lists (`PodList`) are opened, however they nest; `null` counts as absent.
@@ -275,6 +276,7 @@ enum Known {
     Calico {
         is_namespaced: bool,
     },
+    ConfigMap,
     /// A policy kind whose meaning is not part of this version.
     UnjudgedPolicy,
     Other,
@@ -291,6 +293,7 @@ impl Known {
                 | Self::Service
                 | Self::ServiceAccount
                 | Self::Controller
+                | Self::ConfigMap
                 | Self::Other
         )
     }
@@ -307,6 +310,7 @@ impl Known {
             ("", "Pod") => Self::Pod,
             ("", "Service") => Self::Service,
             ("", "ServiceAccount") => Self::ServiceAccount,
+            ("", "ConfigMap") => Self::ConfigMap,
             ("networking.k8s.io", "NetworkPolicy") if version == "v1" => Self::NetworkPolicy,
             (
                 "" | "apps" | "extensions" | "batch" | "argoproj.io" | "apps.kruise.io",
@@ -386,7 +390,7 @@ fn check_scope(known: Known, fields: &Field<'_, '_>, common: &mut Metadata, note
     let name = fields.get("name");
     match known {
         Known::Namespace => metadata::check_name(&name, &common.name, true, notes),
-        Known::Other | Known::UnjudgedPolicy => {}
+        Known::Other | Known::ConfigMap | Known::UnjudgedPolicy => {}
         _ => metadata::check_name(&name, &common.name, false, notes),
     }
     match known {
@@ -397,7 +401,7 @@ fn check_scope(known: Known, fields: &Field<'_, '_>, common: &mut Metadata, note
         | Known::Calico {
             is_namespaced: false,
         } => common.namespace = None,
-        Known::Other | Known::UnjudgedPolicy => {}
+        Known::Other | Known::ConfigMap | Known::UnjudgedPolicy => {}
         _ => {
             let namespace = common.namespace.get_or_insert_with(|| "default".to_owned());
             if !names::is_dns_label(namespace) {
@@ -443,6 +447,12 @@ fn body(
         Known::AckGlobalNetworkPolicy => {
             Body::AckGlobalNetworkPolicy(ack::read::global_network_policy(common, root, notes))
         }
+        Known::ConfigMap
+            if (common.namespace.as_deref(), common.name.as_str())
+                == (Some(terway::CONFIG.0), terway::CONFIG.1) =>
+        {
+            Body::Terway(terway::read(root, notes))
+        }
         Known::UnjudgedPolicy => {
             notes.warn_of(
                 Cause::NotEvaluated,
@@ -454,6 +464,6 @@ fn body(
             );
             Body::Other
         }
-        Known::Other => Body::Other,
+        Known::ConfigMap | Known::Other => Body::Other,
     }
 }

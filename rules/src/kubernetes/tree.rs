@@ -75,6 +75,8 @@ impl<'de> DeserializeSeed<'de> for Answer {
 enum Spot {
     Document,
     Metadata,
+    /// The data of a ConfigMap: only what Terway's has, never that of a Secret.
+    Data,
     Spec,
     Container,
     Status,
@@ -92,6 +94,7 @@ impl Spot {
                 "metadata" => Some(Self::Metadata),
                 "spec" => Some(Self::Spec),
                 "status" => Some(Self::Status),
+                "data" => Some(Self::Data),
                 "items" | "object" => Some(Self::Document),
                 _ => wanted(
                     matches!(key, "apiVersion" | "kind" | "type" | "code" | "message"),
@@ -99,6 +102,7 @@ impl Spot {
                 ),
             },
             Self::Metadata => wanted(!matches!(key, "managedFields" | "annotations"), Self::Whole),
+            Self::Data => wanted(crate::terway::DATA_KEYS.contains(&key), Self::Whole),
             Self::Spec => match key {
                 "containers" | "initContainers" => Some(Self::Container),
                 "template" | "volumes" | "volumeClaimTemplates" | "affinity" | "versions" => None,
