@@ -19,6 +19,7 @@
 //! at the interfaces of both ends, and a [`LayeredVerdict`](security_group::LayeredVerdict) shows both beside each other.
 //!
 //! [`Bulk`](bulk::Bulk) answers many questions over one world. [`terway`] reads which engine an ACK cluster has.
+//! [`lint`](lint::lint) says what is wrong with the policies themselves.
 //!
 //! # A worked verdict
 //!
@@ -92,3 +93,4 @@ pub mod terway;
 pub mod security_group;
 
 pub mod bulk;
+pub mod lint;

@@ -2,11 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod lint;
 mod worlds;
 
 use flowaudit_rules::bulk::Bulk;
 use flowaudit_rules::cluster::{Cluster, Labels};
-use flowaudit_rules::dialect::network_policy::Direction;
+use flowaudit_rules::dialect::network_policy::{Direction, NetworkPolicy};
 use flowaudit_rules::evaluate::{Engine, evaluate};
 use flowaudit_rules::kubernetes::{Body, Object, Origin, read};
 use flowaudit_rules::policy_set::PolicySet;
@@ -16,6 +17,28 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::FileFailurePersistence;
 use worlds::{labels, policy, rule, selector, world};
+
+/// A policy as the object that a cluster would hold.
+fn object(policy: NetworkPolicy) -> Object {
+    Object {
+        group: "networking.k8s.io".into(),
+        version: "v1".into(),
+        kind: "NetworkPolicy".into(),
+        namespace: Some(policy.namespace.clone()),
+        name: policy.name.clone(),
+        uid: String::new(),
+        generation: None,
+        resource_version: None,
+        created: None,
+        deletion: None,
+        labels: Labels::new(),
+        origin: Origin {
+            file: "f".into(),
+            line: 1,
+        },
+        body: Body::NetworkPolicy(policy),
+    }
+}
 
 proptest! {
     #![proptest_config(ProptestConfig {
@@ -143,21 +166,7 @@ proptest! {
 
     #[test]
     fn printing_and_reading_gives_the_same_policy(policy in policy()) {
-        let object = Object {
-            group: "networking.k8s.io".into(),
-            version: "v1".into(),
-            kind: "NetworkPolicy".into(),
-            namespace: Some(policy.namespace.clone()),
-            name: policy.name.clone(),
-            uid: String::new(),
-            generation: None,
-            resource_version: None,
-            created: None,
-            deletion: None,
-            labels: Labels::new(),
-            origin: Origin { file: "f".into(), line: 1 },
-            body: Body::NetworkPolicy(policy),
-        };
+        let object = object(policy);
         let printed = object.to_json();
         let again = read("f", &printed);
         prop_assert_eq!(&again.issues, &[], "{}", printed);
