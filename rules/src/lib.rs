@@ -94,3 +94,4 @@ pub mod security_group;
 
 pub mod bulk;
 pub mod lint;
+pub mod matrix;

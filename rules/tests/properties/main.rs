@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod lint;
+mod matrix;
 mod worlds;
 
 use flowaudit_rules::bulk::Bulk;
