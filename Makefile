@@ -11,9 +11,12 @@ VENV := $(CARGO_TARGET_DIR)/python
 # What `readers` and `bench` compare with. The version is part of a file's name, so that a new one installs anew.
 DUCKDB := duckdb==2.0.0
 INSTALLED := $(VENV)/installed-$(DUCKDB)
+# The official clients that hold our fake of OSS honest.
+OSS_SDKS := oss2==2.19.1 alibabacloud-oss-v2==1.4.1
+OSS_VENV := $(CARGO_TARGET_DIR)/python-oss-2.19.1-1.4.1
 FUZZ_SECONDS ?= 60
 
-.PHONY: help demo test check lint unit readers bench fuzz fuzz-smoke
+.PHONY: help demo test check lint unit readers sdks bench fuzz fuzz-smoke
 
 help: ## list these targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -21,7 +24,7 @@ help: ## list these targets
 demo: ## the main job on the sample logs: findings, coverage, what to try next
 	@cargo run --locked -p flowaudit -- demo
 
-test: lint unit readers fuzz-smoke ## everything CI runs
+test: lint unit readers sdks fuzz-smoke ## everything CI runs
 	@echo "make test: all passed"
 
 check: lint unit ## format, lints and tests: what to run before a commit
@@ -36,6 +39,14 @@ unit: ## tests of all crates
 
 readers: $(INSTALLED) ## DuckDB reads a lake by plain globs
 	FLOWAUDIT_PYTHON=$(VENV)/bin/python cargo test --locked --test duckdb_reads_lake
+
+sdks: $(OSS_VENV)/installed ## the official OSS clients and ours do the same to the fake
+	FLOWAUDIT_PYTHON=$(OSS_VENV)/bin/python cargo test --locked -p flowaudit-lake --test oss_sdks
+
+$(OSS_VENV)/installed:
+	$(PYTHON) -m venv $(OSS_VENV)
+	$(OSS_VENV)/bin/pip install --quiet --disable-pip-version-check $(OSS_SDKS)
+	touch '$@'
 
 $(INSTALLED):
 	$(PYTHON) -m venv $(VENV)

@@ -7,7 +7,8 @@
 //!
 //! **Invariant:** a batch is visible whole or not at all, at whatever instant the process dies.
 //! **Invariant:** two writers never both win; the one that loses changes nothing.
-//! **Not here:** what a flow means; policy, Kubernetes, the log service; the clock.
+//! **Invariant:** only `cloud` opens connections, waits and asks the time.
+//! **Not here:** what a flow means; policy, Kubernetes, the log service.
 //!
 //! ```
 //! use flowaudit_lake::checkpoint::Position;
@@ -59,6 +60,9 @@ pub mod read;
 mod recover;
 mod verify;
 mod write;
+
+#[cfg(feature = "cloud")]
+pub mod cloud;
 
 pub use error::{Conflict, LakeError};
 pub use lake::{Lake, Stats, TableStats};
