@@ -7,7 +7,7 @@
 //! | version | brought |
 //! |---|---|
 //! | 1 | files, checkpoints, analysed and reopened hours |
-//! | 2 | a checksum of every file added, and of the record itself |
+//! | 2 | a checksum of every file added, and of the record itself; batches that were given up |
 
 use std::borrow::Cow;
 
@@ -87,6 +87,9 @@ pub struct CommitRecord {
     pub analysed: Vec<AnalysedHour>,
     /// Stretches that must be analysed again.
     pub reopened: Vec<Reopened>,
+    /// Batches whose writers were taken for dead: they can never be published any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub abandoned: Vec<BatchId>,
 }
 
 /// Why a record or another of our own JSON files cannot be used.

@@ -196,6 +196,9 @@ pub enum Conflict {
         /// The commit the batch started from.
         base: u64,
     },
+    /// The batch took so long that another writer took this one for dead and removed its files.
+    #[error("it was given up by another writer, which took this one for dead")]
+    Abandoned,
     /// A file that the batch removes was removed already.
     #[error("`{key}` was removed already")]
     Removed {

@@ -73,7 +73,8 @@ impl Lake {
             shared: Arc::new(shared),
         };
         match recover::sweep(&lake) {
-            Err(LakeError::Store(error)) if is_read_only(&error) => {}
+            Err(LakeError::Store(error) | LakeError::Interrupted { cause: error, .. })
+                if is_read_only(&error) => {}
             other => other?,
         }
         Ok(lake)

@@ -36,6 +36,7 @@ pub struct Batch {
     checkpoints: Vec<CheckpointDelta>,
     analysed: Vec<AnalysedHour>,
     reopened: Vec<Reopened>,
+    abandoned: Vec<BatchId>,
     failed: bool,
 }
 
@@ -69,6 +70,7 @@ impl Batch {
             checkpoints: Vec::new(),
             analysed: Vec::new(),
             reopened: Vec::new(),
+            abandoned: Vec::new(),
             failed: false,
         }
     }
@@ -171,6 +173,11 @@ impl Batch {
         self.reopened.push(Reopened { from_us, to_us });
     }
 
+    /// Gives up batches of others: once this is published they cannot be any more.
+    pub(crate) fn abandon(&mut self, batches: impl IntoIterator<Item = BatchId>) {
+        self.abandoned.extend(batches);
+    }
+
     /// Makes everything visible at once. Another writer who was first is no obstacle unless the two contradict
     /// each other; then nothing is changed.
     pub fn publish(mut self) -> Result<Commit, LakeError> {
@@ -189,6 +196,7 @@ impl Batch {
             checkpoints: std::mem::take(&mut self.checkpoints),
             analysed: std::mem::take(&mut self.analysed),
             reopened: std::mem::take(&mut self.reopened),
+            abandoned: std::mem::take(&mut self.abandoned),
         };
         if record.is_empty() {
             let number = self.base.number;
@@ -304,5 +312,6 @@ impl CommitRecord {
             && self.checkpoints.is_empty()
             && self.analysed.is_empty()
             && self.reopened.is_empty()
+            && self.abandoned.is_empty()
     }
 }

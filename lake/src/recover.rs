@@ -8,8 +8,24 @@ use crate::log::read_record;
 use crate::store::Stage;
 
 /// Settles the batches of writers that died.
+///
+/// Where a store cannot tell whether a writer is dead or asleep, the log decides: a record that gives its batch up comes
+/// before anything is removed. If the sleeper's record came first, it is in the log and its batch is carried out.
 pub(crate) fn sweep(lake: &Lake) -> Result<(), LakeError> {
-    for stage in lake.store().orphans()? {
+    let orphans = lake.store().orphans()?;
+    let mut unpublished = Vec::new();
+    for stage in orphans {
+        match record_of(lake, stage.batch())? {
+            Some(record) => settle(lake, stage, &record)?,
+            None => unpublished.push(stage),
+        }
+    }
+    if !unpublished.is_empty() && !lake.store().knows_the_dead() {
+        let mut batch = lake.batch("sweep")?;
+        batch.abandon(unpublished.iter().map(|stage| stage.batch().clone()));
+        batch.publish()?;
+    }
+    for stage in unpublished {
         match record_of(lake, stage.batch())? {
             Some(record) => settle(lake, stage, &record)?,
             None => stage.discard()?,

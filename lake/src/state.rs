@@ -1,6 +1,6 @@
 //! The state of a lake at one commit: what the log adds up to. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use crate::checkpoint::{Checkpoints, Gap};
 use crate::checksum::seal;
 pub use crate::commit::FileEntry;
 use crate::commit::{CommitRecord, FormatError, Reopened, check_entry, check_sealed};
-use crate::layout::{Hour, Partition, parse_file_key};
+use crate::layout::{BatchId, Hour, Partition, parse_file_key};
 use crate::table::Table;
 
 /// The version of the snapshot files this program writes.
@@ -143,6 +143,7 @@ pub struct State {
     pub(crate) checkpoints: Checkpoints,
     analysed: BTreeMap<Hour, u64>,
     reopened: Vec<ReopenedBy>,
+    abandoned: BTreeSet<BatchId>,
 }
 
 /// Why a record does not follow from the state before it.
@@ -248,6 +249,7 @@ impl State {
         let reopened = record.reopened.iter();
         self.reopened
             .extend(reopened.map(|&Reopened { from_us, to_us }| ReopenedBy { by, from_us, to_us }));
+        self.abandoned.extend(record.abandoned.iter().cloned());
         self.number = record.number;
         if self.number.is_multiple_of(PRUNE_EVERY) {
             self.prune_reopened();
@@ -286,6 +288,7 @@ impl State {
                 .map(|(hour, at)| (*hour, *at))
                 .collect(),
             reopened: self.reopened.clone(),
+            abandoned: self.abandoned.iter().cloned().collect(),
         });
         seal(bytes)
     }
@@ -320,6 +323,7 @@ impl State {
             checkpoints: file.checkpoints,
             analysed: file.analysed.into_iter().collect(),
             reopened: file.reopened,
+            abandoned: file.abandoned.into_iter().collect(),
         })
     }
 }
@@ -334,6 +338,8 @@ struct StateFile {
     checkpoints: Checkpoints,
     analysed: Vec<(Hour, u64)>,
     reopened: Vec<ReopenedBy>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    abandoned: Vec<BatchId>,
 }
 
 /// What a batch asks for beyond adding files; kept apart so that the rules can be read in one place.
@@ -354,6 +360,7 @@ impl State {
     /// | a partition it replaces or relies on changed       | refused |
     /// | a file it removes was removed                      | refused |
     /// | a checkpoint it moves was moved past its beginning | refused |
+    /// | its writer was taken for dead                      | refused |
     pub(crate) fn check(
         &self,
         base: u64,
@@ -361,6 +368,9 @@ impl State {
         record: &CommitRecord,
     ) -> Result<Vec<Gap>, crate::error::Conflict> {
         use crate::error::Conflict;
+        if self.abandoned.contains(&record.batch) {
+            return Err(Conflict::Abandoned);
+        }
         for &(table, partition) in &claims.unchanged {
             if let Some(by) = self.changed_at(table, partition).filter(|by| *by > base) {
                 return Err(Conflict::Partition {

@@ -1,4 +1,4 @@
-//! Where the bytes lie: local disk, memory, later an object store; and the contract they all pass.
+//! Where the bytes lie: local disk, memory, an object store (`crate::cloud`); and the contract they all pass.
 //!
 //! The shape follows what both disks and object stores can do. A batch's files are written through a
 //! [`Stage`] and are invisible until the commit record names them. On disk they wait in `_staging` and
@@ -52,6 +52,10 @@ impl StoreError {
 
     /// What the reader of the message can do.
     pub fn help(&self) -> Option<String> {
+        let advised = self.source.get_ref();
+        if let Some(advised) = advised.and_then(|inner| inner.downcast_ref::<Advised>()) {
+            return advised.help.clone();
+        }
         let text = match self.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
                 "make room on the lake's disk and run the command again; nothing was lost"
@@ -71,6 +75,22 @@ impl StoreError {
             _ => return None,
         };
         Some(text.to_string())
+    }
+}
+
+/// A failure that knows its own advice; put into the `source` of a [`StoreError`].
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Advised {
+    message: String,
+    help: Option<String>,
+}
+
+impl Advised {
+    /// What failed, and what can be done.
+    pub fn new(message: &str, help: Option<String>) -> Self {
+        let message = message.to_string();
+        Self { message, help }
     }
 }
 
@@ -110,6 +130,12 @@ pub trait Store: Debug + Send + Sync {
 
     /// Begins a batch: a place for its files that nobody else touches while the stage lives.
     fn stage(&self, batch: &BatchId) -> Result<Box<dyn Stage>, StoreError>;
+
+    /// Whether [`orphans`](Self::orphans) only hands out stages of writers that are surely dead. Where it does not, what
+    /// they wrote may be removed only after the log says that they were given up.
+    fn knows_the_dead(&self) -> bool {
+        true
+    }
 
     /// The stages whose writers are dead, now held by the caller.
     fn orphans(&self) -> Result<Vec<Box<dyn Stage>>, StoreError>;

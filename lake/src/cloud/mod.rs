@@ -1,6 +1,13 @@
-//! What lies outside: credentials of Alibaba Cloud, and its object store. Feature `cloud`.
+//! What lies outside: credentials of Alibaba Cloud, its object store, and lakes on object stores. Feature `cloud`.
 //!
 //! The only part of this crate that opens connections, waits and asks the time.
 
 pub mod credentials;
 pub mod oss;
+
+mod location;
+mod objects;
+mod wait;
+
+pub use self::location::{Access, Location, LocationError};
+pub use self::objects::Objects;

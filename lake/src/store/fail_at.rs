@@ -117,6 +117,10 @@ impl<S: Store> Store for FailAt<S> {
         Ok(self.plan.wrap(stage))
     }
 
+    fn knows_the_dead(&self) -> bool {
+        self.store.knows_the_dead()
+    }
+
     fn orphans(&self) -> Result<Vec<Box<dyn Stage>>, StoreError> {
         let stages = self.plan.call("list", "stages", || self.store.orphans())?;
         Ok(stages

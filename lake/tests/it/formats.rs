@@ -72,6 +72,9 @@ fn meaning(record: &CommitRecord) -> String {
     for reopened in &record.reopened {
         writeln!(text, "reopened {} to {}", reopened.from_us, reopened.to_us).unwrap();
     }
+    for batch in &record.abandoned {
+        writeln!(text, "gives up batch {batch}").unwrap();
+    }
     text
 }
 
