@@ -237,7 +237,11 @@ fn read_version(row: &ObjectRow, issues: &mut Vec<Issue>) -> Option<Version> {
         object.body.is_policy()
             || matches!(
                 object.body,
-                Body::Namespace(_) | Body::Service(_) | Body::ServiceAccount(_) | Body::Calico(_)
+                Body::Namespace(_)
+                    | Body::Service(_)
+                    | Body::ServiceAccount(_)
+                    | Body::Calico(_)
+                    | Body::CiliumCidrGroup(_)
             )
     });
     if !matters {

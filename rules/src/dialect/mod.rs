@@ -3,6 +3,7 @@
 pub mod ack;
 pub mod admin_policy;
 pub mod calico;
+pub mod cilium;
 pub mod network_policy;
 
 use crate::kubernetes::Body;
@@ -24,9 +25,12 @@ pub(crate) fn lower(bodies: &[&Body]) -> Vec<Policy> {
             | Body::Controller(_)
             | Body::Calico(_)
             | Body::Terway(_)
+            | Body::Cilium(_)
+            | Body::CiliumCidrGroup(_)
             | Body::Other => {}
         }
     }
     policies.extend(calico::lower::lower(bodies));
+    policies.extend(cilium::lower::lower(bodies));
     policies
 }

@@ -274,6 +274,12 @@ impl<'v, 'a> View<'v, 'a> {
         };
         let is_of = |v4: bool| end.address.is_some_and(|address| address.is_ipv4() == v4);
         match entity {
+            // A Service address that leads to no pod we know may lead to a node.
+            Entity::Host | Entity::RemoteNode | Entity::Cluster
+                if matches!(end.who, Who::Service(_)) =>
+            {
+                readings.ask(Unspecified::ServiceAddress) == Reading::Matches
+            }
             Entity::Host => self.is_own_node(end),
             Entity::RemoteNode => is_node && !self.is_own_node(end),
             Entity::KubeApiserver => match end.who {

@@ -272,7 +272,8 @@ fn first_match_in<'v>(
 pub(super) fn is_in_force(policy: &Policy, readings: &mut Readings) -> bool {
     match policy.open {
         None => true,
-        // How an engine behaves: one question for all of them.
+        // How an engine behaves is one question for all of them.
+        Some(point @ Unspecified::CiliumOnly) => readings.ask(point) == Reading::Matches,
         Some(point @ Unspecified::BothVersions) => {
             let is_newer = policy.id.kind == Kind::ClusterNetworkPolicy;
             match readings.ask(point) {

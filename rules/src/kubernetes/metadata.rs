@@ -71,9 +71,18 @@ pub(crate) fn check_name(field: &Field<'_, '_>, name: &str, is_label: bool, note
 
 /// A map of labels, each key and value such as the API server accepts.
 pub(crate) fn labels(field: &Field<'_, '_>, notes: &mut Notes<'_>) -> Labels {
+    labels_with_keys(field, check_label_key, notes)
+}
+
+/// A map of labels whose keys are checked in another way.
+pub(crate) fn labels_with_keys(
+    field: &Field<'_, '_>,
+    check_key: fn(&Field<'_, '_>, &str, &mut Notes<'_>),
+    notes: &mut Notes<'_>,
+) -> Labels {
     let mut labels = Labels::new();
     for (key, value) in field.entries(notes) {
-        check_label_key(&value, key, notes);
+        check_key(&value, key, notes);
         if let Some(text) = label_value(&value, notes) {
             labels.insert(key.to_owned(), text.to_owned());
         }

@@ -9,6 +9,7 @@ use crate::cluster::{Labels, Namespace, Node, Owner, Owners, Pod, Service, Servi
 use crate::dialect::ack;
 use crate::dialect::admin_policy::AdminPolicy;
 use crate::dialect::calico;
+use crate::dialect::cilium;
 use crate::dialect::network_policy::NetworkPolicy;
 use crate::terway::Terway;
 
@@ -90,6 +91,10 @@ pub enum Body {
     Calico(Box<calico::Resource>),
     /// The ConfigMap that configures Terway, and thereby what enforces policies.
     Terway(Terway),
+    /// `cilium.io` CiliumNetworkPolicy, CiliumClusterwideNetworkPolicy.
+    Cilium(Box<cilium::CiliumPolicy>),
+    /// `cilium.io` CiliumCIDRGroup.
+    CiliumCidrGroup(cilium::CidrGroup),
     /// Any other kind.
     Other,
 }
@@ -107,7 +112,10 @@ impl Body {
     /// Whether it is a policy that is judged, or a tier of them: its labels mean nothing.
     pub fn is_policy(&self) -> bool {
         match self {
-            Self::NetworkPolicy(_) | Self::AdminPolicy(_) | Self::AckGlobalNetworkPolicy(_) => true,
+            Self::NetworkPolicy(_)
+            | Self::AdminPolicy(_)
+            | Self::AckGlobalNetworkPolicy(_)
+            | Self::Cilium(_) => true,
             Self::Calico(resource) => !resource.is_selected(),
             _ => false,
         }

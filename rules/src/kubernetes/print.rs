@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Body, Object};
 use crate::cluster::{Node, Owner, Pod, PortOwner, Service, TargetPort};
-use crate::dialect::{ack, admin_policy, calico, network_policy};
+use crate::dialect::{ack, admin_policy, calico, cilium, network_policy};
 use crate::selector::{Operator, Selector};
 use crate::terway;
 
@@ -33,11 +33,17 @@ impl Object {
             Body::AdminPolicy(policy) => (admin_policy::print::spec(policy), Value::Null),
             Body::AckGlobalNetworkPolicy(policy) => (ack::print::spec(policy), Value::Null),
             Body::Calico(resource) => (calico::print::spec(resource), Value::Null),
+            Body::CiliumCidrGroup(group) => (cilium::print::group(group), Value::Null),
             Body::Namespace(_)
             | Body::Controller(_)
             | Body::ServiceAccount(_)
+            | Body::Cilium(_)
             | Body::Terway(_)
             | Body::Other => (Value::Null, Value::Null),
+        };
+        let specs = match &self.body {
+            Body::Cilium(policy) => cilium::print::specs(policy),
+            _ => Value::Null,
         };
         prune(json!({
             "apiVersion": api_version,
@@ -58,6 +64,7 @@ impl Object {
                 _ => Value::Null,
             },
             "spec": some_map(spec),
+            "specs": specs,
             "status": some_map(status),
         }))
         .to_string()

@@ -9,7 +9,7 @@ use super::text::{Lines, Unreadable, documents};
 use super::tree::{Value, shorten};
 use super::{Cause, Issue, Severity, kinds, names};
 use crate::cluster::ServiceAccount;
-use crate::dialect::{ack, admin_policy, calico, network_policy};
+use crate::dialect::{ack, admin_policy, calico, cilium, network_policy};
 use crate::policy;
 use crate::terway;
 
@@ -277,6 +277,11 @@ enum Known {
         is_namespaced: bool,
     },
     ConfigMap,
+    /// A policy of Cilium; whether it lives in a namespace.
+    Cilium {
+        is_namespaced: bool,
+    },
+    CiliumCidrGroup,
     /// A policy kind whose meaning is not part of this version.
     UnjudgedPolicy,
     Other,
@@ -294,6 +299,7 @@ impl Known {
                 | Self::ServiceAccount
                 | Self::Controller
                 | Self::ConfigMap
+                | Self::CiliumCidrGroup
                 | Self::Other
         )
     }
@@ -336,6 +342,15 @@ impl Known {
                 Self::Admin(policy::Kind::ClusterNetworkPolicy)
             }
             ("network.alibabacloud.com", "GlobalNetworkPolicy") => Self::AckGlobalNetworkPolicy,
+            ("cilium.io", "CiliumNetworkPolicy") if version == "v2" => Self::Cilium {
+                is_namespaced: true,
+            },
+            ("cilium.io", "CiliumClusterwideNetworkPolicy") if version == "v2" => Self::Cilium {
+                is_namespaced: false,
+            },
+            ("cilium.io", "CiliumCIDRGroup") if matches!(version, "v2" | "v2alpha1") => {
+                Self::CiliumCidrGroup
+            }
             ("networking.k8s.io" | "extensions", "NetworkPolicy")
             | (
                 "policy.networking.k8s.io",
@@ -373,6 +388,9 @@ fn is_list_kind(item_kind: &str) -> bool {
             | "BaselineAdminNetworkPolicy"
             | "ClusterNetworkPolicy"
             | "GlobalNetworkPolicy"
+            | "CiliumNetworkPolicy"
+            | "CiliumClusterwideNetworkPolicy"
+            | "CiliumCIDRGroup"
     ) || calico::read::is_namespaced(item_kind).is_some()
 }
 
@@ -398,6 +416,10 @@ fn check_scope(known: Known, fields: &Field<'_, '_>, common: &mut Metadata, note
         | Known::Node
         | Known::Admin(_)
         | Known::AckGlobalNetworkPolicy
+        | Known::CiliumCidrGroup
+        | Known::Cilium {
+            is_namespaced: false,
+        }
         | Known::Calico {
             is_namespaced: false,
         } => common.namespace = None,
@@ -452,6 +474,10 @@ fn body(
                 == (Some(terway::CONFIG.0), terway::CONFIG.1) =>
         {
             Body::Terway(terway::read(root, notes))
+        }
+        Known::Cilium { .. } => Body::Cilium(Box::new(cilium::read::policy(common, root, notes))),
+        Known::CiliumCidrGroup => {
+            Body::CiliumCidrGroup(cilium::read::cidr_group(common, root, notes))
         }
         Known::UnjudgedPolicy => {
             notes.warn_of(

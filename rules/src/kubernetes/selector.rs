@@ -1,29 +1,45 @@
 //! Label selectors, as the API server accepts them.
 
 use super::field::{Field, Notes};
-use super::metadata::{check_label_key, label_value, labels};
+use super::metadata::{check_label_key, label_value, labels_with_keys};
 use super::tree::shorten;
 use crate::selector::{Operator, Requirement, Selector};
 
+/// Says what is wrong with a key, if anything.
+type CheckKey = fn(&Field<'_, '_>, &str, &mut Notes<'_>);
+
 /// Reads a label selector; absent is empty.
 pub(crate) fn selector(field: &Field<'_, '_>, notes: &mut Notes<'_>) -> Selector {
+    selector_with_keys(field, check_label_key, notes)
+}
+
+/// Reads a label selector of a dialect that has keys of its own.
+pub(crate) fn selector_with_keys(
+    field: &Field<'_, '_>,
+    check_key: CheckKey,
+    notes: &mut Notes<'_>,
+) -> Selector {
     field.expect_map(notes);
     field.expect_keys(&["matchLabels", "matchExpressions"], notes);
     let mut expressions = Vec::new();
     for entry in field.get("matchExpressions").items(notes) {
-        expressions.extend(requirement(&entry, notes));
+        expressions.extend(requirement(&entry, check_key, notes));
     }
     Selector {
-        labels: labels(&field.get("matchLabels"), notes),
+        labels: labels_with_keys(&field.get("matchLabels"), check_key, notes),
         expressions,
     }
 }
 
-fn requirement(entry: &Field<'_, '_>, notes: &mut Notes<'_>) -> Option<Requirement> {
+fn requirement(
+    entry: &Field<'_, '_>,
+    check_key: CheckKey,
+    notes: &mut Notes<'_>,
+) -> Option<Requirement> {
     entry.expect_keys(&["key", "operator", "values"], notes);
     let key = entry.get("key");
     let key_text = key.text(notes).unwrap_or_default();
-    check_label_key(&key, key_text, notes);
+    check_key(&key, key_text, notes);
 
     let list = entry.get("values");
     let mut values = Vec::new();

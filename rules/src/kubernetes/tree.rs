@@ -92,7 +92,8 @@ impl Spot {
         match self {
             Self::Document => match key {
                 "metadata" => Some(Self::Metadata),
-                "spec" => Some(Self::Spec),
+                // Cilium's policies may have several.
+                "spec" | "specs" => Some(Self::Spec),
                 "status" => Some(Self::Status),
                 "data" => Some(Self::Data),
                 "items" | "object" => Some(Self::Document),

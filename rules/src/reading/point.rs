@@ -31,7 +31,7 @@ pub enum Unspecified {
     Sctp,
     /// ICMP and other protocols without ports at an isolated pod.
     OtherProtocol,
-    /// Whether `ipBlock` matches a Service address that leads to no pod we know.
+    /// Whether a rule matches a Service address that leads to no pod we know.
     ServiceAddress,
     /// Two policies of one tier and equal priority that say different things.
     EqualPriority,
@@ -55,6 +55,10 @@ pub enum Unspecified {
     SourcePort,
     /// Type and code of an ICMP message.
     IcmpType,
+    /// Whether the engine is Cilium, the only one that applies Cilium's policies.
+    CiliumOnly,
+    /// Whether Cilium looks at the labels of nodes.
+    NodeLabels,
     /// Whether a `notSelector` alone, in a policy of one namespace, reaches beyond that.
     NotSelectorOutside,
     /// A node port or load balancer: which addresses policy sees on the way to the pod.
@@ -95,6 +99,8 @@ impl Unspecified {
             Self::ServiceAccountLabels => "service-account-labels",
             Self::SourcePort => "source-port",
             Self::IcmpType => "icmp-type",
+            Self::CiliumOnly => "cilium-only",
+            Self::NodeLabels => "node-labels",
             Self::NotSelectorOutside => "not-selector-outside",
             Self::TranslatedAddress => "translated-address",
             Self::UnknownAddress => "unknown-address",
@@ -135,7 +141,7 @@ impl Unspecified {
                 "NetworkPolicy does not say what happens to protocols without ports at an isolated pod"
             }
             Self::ServiceAddress => {
-                "this Service address leads to no pod we know, and ipBlock may or may not match it"
+                "this Service address leads to no pod we know, and a rule may or may not match what is behind it"
             }
             Self::EqualPriority => {
                 "policies of equal priority say different things, and nothing says which goes first"
@@ -165,6 +171,12 @@ impl Unspecified {
             }
             Self::IcmpType => {
                 "a rule speaks of the type of ICMP messages, which no flow record shows"
+            }
+            Self::CiliumOnly => {
+                "only Cilium applies policies of its own kinds, and ACK does not support them"
+            }
+            Self::NodeLabels => {
+                "a rule names nodes by labels, at which Cilium looks only when told to"
             }
             Self::NotSelectorOutside => {
                 "the documentation lets a notSelector match what is outside the namespace, Felix does not"

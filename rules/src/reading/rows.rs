@@ -75,6 +75,10 @@ pub(super) const ROWS: &[Row] = {
               felix: &[DoesNotMatch, Matches], cilium: &[DoesNotMatch, Matches], open: &[DoesNotMatch, Matches] },
         Row { point: IcmpType, page: Matches,
               felix: &[Matches, DoesNotMatch], cilium: &[Matches, DoesNotMatch], open: &[Matches, DoesNotMatch] },
+        Row { point: CiliumOnly, page: Matches,
+              felix: &[DoesNotMatch], cilium: &[Matches], open: &[Matches, DoesNotMatch] },
+        Row { point: NodeLabels, page: DoesNotMatch,
+              felix: &[DoesNotMatch, Matches], cilium: &[DoesNotMatch, Matches], open: &[DoesNotMatch, Matches] },
         // §3.3 has it match what is outside; Felix adds the namespace of the policy as soon as any selector is given.
         Row { point: NotSelectorOutside, page: Matches,
               felix: &[DoesNotMatch], cilium: &[Matches, DoesNotMatch], open: &[Matches, DoesNotMatch] },

@@ -14,7 +14,7 @@ use super::{
     SecurityGroups,
 };
 use crate::cluster::Protocol;
-use crate::dialect::network_policy::Direction;
+use crate::policy::Direction;
 use crate::verdict::Outcome;
 
 /// One end of a connection, as security groups see it.

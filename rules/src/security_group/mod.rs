@@ -20,7 +20,7 @@ use std::fmt;
 use ipnet::IpNet;
 
 use crate::cluster::Protocol;
-use crate::dialect::network_policy::Direction;
+use crate::policy::Direction;
 
 pub use judge::{Interface, InterfaceConnection, Membership};
 pub use layered::LayeredVerdict;

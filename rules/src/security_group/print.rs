@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Action, GroupType, Peer, PortRange, Ports, Rule, SecurityGroup, SecurityGroups};
-use crate::dialect::network_policy::Direction;
+use crate::policy::Direction;
 
 impl SecurityGroups {
     /// A JSON list on one line: one answer for each group and list, in order of their ids.

@@ -395,10 +395,7 @@ fn word<T: Copy>(field: &Field<'_, '_>, words: &[(&str, T)], notes: &mut Notes<'
 }
 
 /// A direction, in any case.
-fn direction(
-    field: &Field<'_, '_>,
-    notes: &mut Notes<'_>,
-) -> Option<crate::dialect::network_policy::Direction> {
+fn direction(field: &Field<'_, '_>, notes: &mut Notes<'_>) -> Option<crate::policy::Direction> {
     let said = text(field, notes)?;
     let known = direction_of(said);
     if known.is_none() {

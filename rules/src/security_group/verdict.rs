@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use super::{Action, GroupType, Rule};
-use crate::dialect::network_policy::Direction;
+use crate::policy::Direction;
 use crate::verdict::Outcome;
 
 /// What the security groups of both ends say about a connection.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use flowaudit_rules::cidr;
 use flowaudit_rules::cluster::Protocol;
-use flowaudit_rules::dialect::network_policy::Direction;
+use flowaudit_rules::policy::Direction;
 use flowaudit_rules::security_group::{
     Action, GroupType, Interface, InterfaceConnection, Membership, Peer, PortRange, Ports, Rule,
     SecurityGroup, SecurityGroups, SecurityReason, SecuritySide, read,

@@ -1,6 +1,6 @@
 //! What the API answers, in the forms in which it is saved, and what cannot be understood of it.
 
-use flowaudit_rules::dialect::network_policy::Direction;
+use flowaudit_rules::policy::Direction;
 use flowaudit_rules::security_group::{
     GroupType, Membership, SecurityGroupManifest, SecurityGroups, read,
 };

@@ -8,9 +8,9 @@ use super::super::{PRIORITY_DEFAULT, PRIORITY_MAX, Peer, PortRange, Ports, Rule}
 use super::{ACTIONS, direction, text, word};
 use crate::cidr;
 use crate::cluster::Protocol;
-use crate::dialect::network_policy::Direction;
 use crate::kubernetes::field::{Field, Notes};
 use crate::kubernetes::tree::{Value, shorten};
+use crate::policy::Direction;
 
 /// What one may do about a rule that cannot be read.
 const HELP: &str = "the rule cannot be judged, so verdicts it may change are unspecified";
