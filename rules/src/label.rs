@@ -36,7 +36,7 @@ pub enum Expression {
 }
 
 /// Which label. Dialects see more than an object's own labels; each reads its spellings into these.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
     /// A label of the object itself.
     Label(String),

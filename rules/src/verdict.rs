@@ -24,6 +24,46 @@ pub struct Verdict {
     pub ingress: Side,
 }
 
+/// A verdict without its reasons.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// As [`Verdict::outcome`].
+    pub outcome: Outcome,
+    /// As [`Verdict::unspecified`].
+    pub unspecified: Vec<Unspecified>,
+    /// As [`Verdict::default_reading`].
+    pub default_reading: Decision,
+    /// The egress side of the client.
+    pub egress: JudgedSide,
+    /// The ingress side of the server.
+    pub ingress: JudgedSide,
+}
+
+/// What one side says, without its reasons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JudgedSide {
+    /// As [`Side::outcome`].
+    pub outcome: Outcome,
+    /// As [`Side::default_reading`].
+    pub default_reading: Decision,
+}
+
+impl From<&Verdict> for Judgement {
+    fn from(verdict: &Verdict) -> Self {
+        let side = |side: &Side| JudgedSide {
+            outcome: side.outcome,
+            default_reading: side.default_reading,
+        };
+        Self {
+            outcome: verdict.outcome,
+            unspecified: verdict.unspecified.clone(),
+            default_reading: verdict.default_reading,
+            egress: side(&verdict.egress),
+            ingress: side(&verdict.ingress),
+        }
+    }
+}
+
 /// Allowed, denied, or depending on the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]

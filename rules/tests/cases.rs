@@ -15,10 +15,11 @@ use std::path::Path;
 
 use flowaudit_rules::bulk::Bulk;
 use flowaudit_rules::cluster::{Cluster, Protocol};
+use flowaudit_rules::evaluate::compiled::Compiled;
 use flowaudit_rules::evaluate::{Connection, Engine, Party, evaluate};
 use flowaudit_rules::kubernetes::{Issue, Object, read};
 use flowaudit_rules::policy_set::PolicySet;
-use flowaudit_rules::verdict::{Action, Kind, Outcome, Reason, Side, Tier, Verdict};
+use flowaudit_rules::verdict::{Action, Judgement, Kind, Outcome, Reason, Side, Tier, Verdict};
 
 #[test]
 #[expect(
@@ -132,6 +133,8 @@ fn answer(line: &str, cluster: &Cluster, policies: &PolicySet, engine: Engine) -
     let verdict = evaluate(policies, cluster, engine, &connection);
     let bulk = Bulk::new(policies, cluster, engine);
     assert_eq!(bulk.evaluate(&connection), verdict);
+    let compiled = Compiled::new(policies, cluster, engine);
+    assert_eq!(compiled.evaluate(&connection), Judgement::from(&verdict));
     let outcome = verdict.outcome.to_string();
     let decided = decided(&verdict);
     format!("{client:<20} → {server:<20} {protocol:<4} {port:<6} {outcome:<11} {decided}")

@@ -89,7 +89,7 @@ impl Phase {
 }
 
 /// One port that one container declares.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Hash)]
 pub struct ContainerPort {
     /// Its name, by which policies and Services may refer to it.
     pub name: Option<String>,

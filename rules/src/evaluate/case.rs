@@ -57,6 +57,8 @@ impl Case<'_> {
 pub(super) struct End<'a> {
     pub(super) address: Option<IpAddr>,
     pub(super) who: Who<'a>,
+    /// Its number among the classes of [`Compiled`](super::compiled::Compiled), where that is known.
+    pub(super) class: Option<u32>,
 }
 
 #[derive(Clone, Copy)]
@@ -82,7 +84,7 @@ impl<'a> Who<'a> {
 }
 
 impl<'a> End<'a> {
-    fn new(party: &Party<'a>) -> Self {
+    pub(super) fn new(party: &Party<'a>) -> Self {
         let who = match party.holder {
             Holder::Pod(pod) if pod.host_network => Who::HostPod(pod),
             Holder::Pod(pod) => Who::Pod(pod),
@@ -93,6 +95,7 @@ impl<'a> End<'a> {
         Self {
             address: party.address.map(|address| address.to_canonical()),
             who,
+            class: None,
         }
     }
 
@@ -154,11 +157,12 @@ pub(super) fn runs_on(pod: &Pod, node: &str, address: Option<IpAddr>) -> bool {
 }
 
 /// Where a connection may end.
-struct Target<'a> {
-    server: End<'a>,
-    port: u16,
-    service: Option<&'a Service>,
-    because: Option<Unspecified>,
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub(super) server: End<'a>,
+    pub(super) port: u16,
+    pub(super) service: Option<&'a Service>,
+    pub(super) because: Option<Unspecified>,
 }
 
 /// All cases of a question, the main ones first; never empty as long as the question has both ends.
@@ -168,6 +172,11 @@ pub(super) fn cases<'a>(
     reader: Reader,
     question: &Question<'_, 'a>,
 ) -> Vec<Case<'a>> {
+    let selected = |end: &End<'a>, direction| match end.who {
+        Who::Pod(pod) | Who::HostPod(pod) => selecting.selecting(pod, cluster, direction),
+        Who::Node(node) => selecting.selecting_node(node, direction),
+        Who::Service(_) | Who::External => Cow::Borrowed(&[][..]),
+    };
     let mut cases = Vec::new();
     for (c, client) in question.clients.iter().enumerate() {
         for (s, server) in question.servers.iter().enumerate() {
@@ -178,14 +187,13 @@ pub(super) fn cases<'a>(
                 for (client, replaced) in clients(cluster, reader, client, &target, translated) {
                     for (server, candidate) in servers(cluster, reader, &target) {
                         let because = shared.or(replaced).or(candidate).or(target.because);
-                        cases.push(case(
-                            selecting,
-                            cluster,
+                        let target = Target { server, ..target };
+                        cases.push(Case::new(
                             client,
-                            server,
                             &target,
                             question.protocol,
                             because,
+                            selected,
                         ));
                     }
                 }
@@ -197,53 +205,50 @@ pub(super) fn cases<'a>(
     cases
 }
 
-fn case<'a>(
-    selecting: &'a impl Selecting,
-    cluster: &'a Cluster,
-    client: End<'a>,
-    server: End<'a>,
-    target: &Target<'a>,
-    protocol: Protocol,
-    because: Option<Unspecified>,
-) -> Case<'a> {
-    let selected = |end: End<'a>, direction| match end.who {
-        Who::Pod(pod) | Who::HostPod(pod) => selecting.selecting(pod, cluster, direction),
-        Who::Node(node) => selecting.selecting_node(node, direction),
-        Who::Service(_) | Who::External => Cow::Borrowed(&[][..]),
-    };
-    let egress = selected(client, Direction::Egress);
-    let ingress = selected(server, Direction::Ingress);
-    let alike = |policies: &[&Policy], direction| {
-        let mut alike = policies
-            .iter()
-            .filter(|p| p.id.kind.is_like_network_policy());
-        alike.any(|policy| policy.isolates(direction))
-    };
-    let sides = [
-        (Direction::Egress, client, &egress),
-        (Direction::Ingress, server, &ingress),
-    ];
-    let baseline_open = sides
-        .into_iter()
-        .filter(|&(direction, end, policies)| {
-            // Policies come in the order of their tiers.
-            let has_baseline = policies.last().is_some_and(|p| p.tier >= Tier::BASELINE)
-                && policies.iter().any(|p| p.tier == Tier::BASELINE);
-            let other = direction.other();
-            has_baseline && !alike(policies, direction) && alike(&selected(end, other), other)
-        })
-        .map(|(direction, ..)| direction)
-        .collect();
-    Case {
-        client,
-        server,
-        port: target.port,
-        protocol,
-        service: target.service,
-        because,
-        egress,
-        ingress,
-        baseline_open,
+impl<'a> Case<'a> {
+    /// A connection from `client` to where `target` says, under the policies that select either end.
+    pub(super) fn new(
+        client: End<'a>,
+        target: &Target<'a>,
+        protocol: Protocol,
+        because: Option<Unspecified>,
+        selected: impl Fn(&End<'a>, Direction) -> Cow<'a, [&'a Policy]>,
+    ) -> Self {
+        let server = target.server;
+        let egress = selected(&client, Direction::Egress);
+        let ingress = selected(&server, Direction::Ingress);
+        let alike = |policies: &[&Policy], direction| {
+            let mut alike = policies
+                .iter()
+                .filter(|p| p.id.kind.is_like_network_policy());
+            alike.any(|policy| policy.isolates(direction))
+        };
+        let sides = [
+            (Direction::Egress, client, &egress),
+            (Direction::Ingress, server, &ingress),
+        ];
+        let baseline_open = sides
+            .into_iter()
+            .filter(|&(direction, end, policies)| {
+                // Policies come in the order of their tiers.
+                let has_baseline = policies.last().is_some_and(|p| p.tier >= Tier::BASELINE)
+                    && policies.iter().any(|p| p.tier == Tier::BASELINE);
+                let other = direction.other();
+                has_baseline && !alike(policies, direction) && alike(&selected(&end, other), other)
+            })
+            .map(|(direction, ..)| direction)
+            .collect();
+        Self {
+            client,
+            server,
+            port: target.port,
+            protocol,
+            service: target.service,
+            because,
+            egress,
+            ingress,
+            baseline_open,
+        }
     }
 }
 
@@ -351,6 +356,7 @@ fn clients<'a>(
             let node = End {
                 address: node.addresses.first().copied(),
                 who: Who::Node(node),
+                class: None,
             };
             clients.push((node, Some(Unspecified::TranslatedAddress)));
         }

@@ -6,6 +6,7 @@
 //! make the difference are named.
 
 mod case;
+pub mod compiled;
 mod reasons;
 mod rule;
 mod side;
@@ -20,8 +21,9 @@ use crate::policy::{Direction, Policy, Subject};
 use crate::policy_set::PolicySet;
 pub use crate::reading::Engine;
 use crate::reading::{Asking, Next, Reader, Readings};
-use crate::verdict::{Decision, Outcome, Side, Unspecified, Verdict};
+use crate::verdict::{Decision, JudgedSide, Judgement, Outcome, Side, Unspecified, Verdict};
 use case::Case;
+use rule::{Known, Nothing};
 
 /// One end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,20 +199,67 @@ pub(crate) fn judge(
 ) -> Verdict {
     let reader = Reader::Engine(engine);
     let cases = case::cases(selecting, cluster, reader, question);
-    let decide = |case: &Case<'_>, readings: &mut Readings| Decisions {
-        egress: side::decide(Direction::Egress, case, cluster, readings),
-        ingress: side::decide(Direction::Ingress, case, cluster, readings),
+    let weighed = weigh(&cases, cluster, &Nothing, reader);
+    let main = cases.iter().filter(|case| case.is_main()).count();
+    let shown = cases.get(weighed.shown);
+    let side = |direction, judged: JudgedSide| {
+        let explained = shown.map(|case| reasons::explain(direction, case, cluster, reader, main));
+        let explained = explained.unwrap_or_default();
+        Side {
+            outcome: judged.outcome,
+            default_reading: judged.default_reading,
+            isolated: explained.isolated,
+            tier: explained.tier,
+            reasons: explained.reasons,
+        }
+    };
+    let judgement = weighed.judgement;
+    Verdict {
+        outcome: judgement.outcome,
+        egress: side(Direction::Egress, judgement.egress),
+        ingress: side(Direction::Ingress, judgement.ingress),
+        unspecified: judgement.unspecified,
+        default_reading: judgement.default_reading,
+    }
+}
+
+/// A judgement, and which case a person should be shown.
+struct Weighed {
+    judgement: Judgement,
+    /// The first main case that is denied, if any is.
+    shown: usize,
+}
+
+/// What the cases of one connection say under all combinations of readings.
+fn weigh(cases: &[Case<'_>], cluster: &Cluster, known: &dyn Known, reader: Reader) -> Weighed {
+    let decide = |known: &dyn Known, case: &Case<'_>, readings: &mut Readings| Decisions {
+        egress: side::decide(Direction::Egress, case, cluster, known, readings),
+        ingress: side::decide(Direction::Ingress, case, cluster, known, readings),
     };
 
     let (mut overall, mut egress, mut ingress) =
         (Seen::default(), Seen::default(), Seen::default());
-    // What each case says under the first reading of every point.
-    let mut usual = Vec::with_capacity(cases.len());
-    for case in &cases {
+    // The default reading: the page's at every point, and every backend must be allowed.
+    let mut page = Decisions {
+        egress: Decision::Allowed,
+        ingress: Decision::Allowed,
+    };
+    let mut shown = None;
+    for (index, case) in cases.iter().enumerate() {
         let mut readings = Readings::new(reader);
-        let first = decide(case, &mut readings);
-        usual.push(first);
-        let mut decisions = first;
+        let usual = decide(known, case, &mut readings);
+        if case.is_main() {
+            if usual.both() == Decision::Denied {
+                shown = shown.or(Some(index));
+            }
+            let by_page = match reader.begins_with_the_page() {
+                true => usual,
+                false => decide(known, case, &mut Readings::new(Reader::Page)),
+            };
+            page.egress = page.egress.and(by_page.egress);
+            page.ingress = page.ingress.and(by_page.ingress);
+        }
+        let mut decisions = usual;
         loop {
             overall.add(decisions.both());
             egress.add(decisions.egress);
@@ -219,7 +268,7 @@ pub(crate) fn judge(
                 break;
             }
             match readings.next() {
-                Next::More => decisions = decide(case, &mut readings),
+                Next::More => decisions = decide(known, case, &mut readings),
                 Next::Done => break,
                 Next::TooMany => {
                     // Not every way was tried: nothing is certain.
@@ -231,52 +280,28 @@ pub(crate) fn judge(
             }
         }
     }
-    let main = cases.iter().filter(|case| case.is_main()).count();
-
-    // The default reading: the page's at every point, and every backend must be allowed.
-    let mut page = Decisions {
-        egress: Decision::Allowed,
-        ingress: Decision::Allowed,
+    // Which questions come up is part of the answer here, so nothing is taken as known.
+    let unspecified = match overall.both() {
+        true => points(cases, reader, |case, readings| {
+            decide(&Nothing, case, readings).both()
+        }),
+        false => Vec::new(),
     };
-    for (case, &usual) in cases.iter().zip(&usual).take(main) {
-        let decisions = match reader.begins_with_the_page() {
-            true => usual,
-            false => decide(case, &mut Readings::new(Reader::Page)),
-        };
-        page.egress = page.egress.and(decisions.egress);
-        page.ingress = page.ingress.and(decisions.ingress);
-    }
-    let unspecified = if overall.both() {
-        points(&cases, reader, |case, readings| {
-            decide(case, readings).both()
-        })
-    } else {
-        Vec::new()
-    };
-
-    // The case that explains: the first that is denied, if any is.
-    let denied = usual
-        .iter()
-        .take(main)
-        .position(|decisions| decisions.both() == Decision::Denied);
-    let shown = cases.get(denied.unwrap_or(0));
-    let side = |direction, seen: Seen, default_reading| {
-        let explained = shown.map(|case| reasons::explain(direction, case, cluster, reader, main));
-        let explained = explained.unwrap_or_default();
-        Side {
-            outcome: seen.outcome(),
-            default_reading,
-            isolated: explained.isolated,
-            tier: explained.tier,
-            reasons: explained.reasons,
-        }
-    };
-    Verdict {
-        outcome: overall.outcome(),
-        unspecified,
-        default_reading: page.both(),
-        egress: side(Direction::Egress, egress, page.egress),
-        ingress: side(Direction::Ingress, ingress, page.ingress),
+    Weighed {
+        judgement: Judgement {
+            outcome: overall.outcome(),
+            unspecified,
+            default_reading: page.both(),
+            egress: JudgedSide {
+                outcome: egress.outcome(),
+                default_reading: page.egress,
+            },
+            ingress: JudgedSide {
+                outcome: ingress.outcome(),
+                default_reading: page.ingress,
+            },
+        },
+        shown: shown.unwrap_or(0),
     }
 }
 

@@ -19,6 +19,29 @@ pub(super) struct View<'v, 'a> {
     pub(super) cluster: &'v Cluster,
     /// The policies that decide, in the order in which they are walked.
     pub(super) policies: &'v [&'v Policy],
+    pub(super) known: &'v dyn Known,
+}
+
+/// What was worked out beforehand about the two ends that a rule speaks of.
+pub(super) trait Known {
+    /// Whether the peers of `rule` match a class; `None` where that has to be looked at.
+    fn peers_match(&self, rule: &Rule, class: u32) -> Option<bool>;
+
+    /// The same of the end that the policy selects.
+    fn own_matches(&self, rule: &Rule, class: u32) -> Option<bool>;
+}
+
+/// Nothing was.
+pub(super) struct Nothing;
+
+impl Known for Nothing {
+    fn peers_match(&self, _: &Rule, _: u32) -> Option<bool> {
+        None
+    }
+
+    fn own_matches(&self, _: &Rule, _: u32) -> Option<bool> {
+        None
+    }
 }
 
 impl<'v, 'a> View<'v, 'a> {
@@ -32,7 +55,7 @@ impl<'v, 'a> View<'v, 'a> {
         self.traffic_matches(policy, rule, readings)
             && self.family_matches(rule, readings)
             && self.peers_match(policy, rule, readings)
-            && self.any_matches(policy, &rule.own, self.own(), readings)
+            && self.own_matches(policy, rule, readings)
             && rule
                 .open
                 .is_none_or(|point| readings.ask(Asking::of(point, rule)) == Reading::Matches)
@@ -173,7 +196,22 @@ impl<'v, 'a> View<'v, 'a> {
         rule: &Rule,
         readings: &mut Readings,
     ) -> bool {
-        self.any_matches(policy, &rule.peers, self.other(), readings)
+        let end = self.other();
+        let known = end
+            .class
+            .and_then(|class| self.known.peers_match(rule, class));
+        known.unwrap_or_else(|| self.any_matches(policy, &rule.peers, end, readings))
+    }
+
+    fn own_matches(&self, policy: &Policy, rule: &Rule, readings: &mut Readings) -> bool {
+        if rule.own.is_empty() {
+            return true;
+        }
+        let end = self.own();
+        let known = end
+            .class
+            .and_then(|class| self.known.own_matches(rule, class));
+        known.unwrap_or_else(|| self.any_matches(policy, &rule.own, end, readings))
     }
 
     fn any_matches(

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod common;
 mod lint;
 mod matrix;
 mod worlds;
@@ -9,11 +10,13 @@ mod worlds;
 use flowaudit_rules::bulk::Bulk;
 use flowaudit_rules::cluster::{Cluster, Labels};
 use flowaudit_rules::dialect::network_policy::{Direction, NetworkPolicy};
+use flowaudit_rules::evaluate::compiled::Compiled;
 use flowaudit_rules::evaluate::{Engine, evaluate};
 use flowaudit_rules::kubernetes::{Body, Object, Origin, read};
 use flowaudit_rules::policy_set::PolicySet;
 use flowaudit_rules::selector::{Operator, Requirement};
-use flowaudit_rules::verdict::{Outcome, Reason};
+use flowaudit_rules::verdict::{Judgement, Outcome, Reason};
+use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::FileFailurePersistence;
@@ -55,6 +58,29 @@ proptest! {
         let bulk = Bulk::new(&policies, &world.cluster, world.engine);
         prop_assert_eq!(&bulk.evaluate(&world.connection()), &plain);
         prop_assert_eq!(bulk.evaluate(&world.connection()), plain);
+    }
+
+    #[test]
+    fn compiled_equals_plain(world in world()) {
+        let policies = PolicySet::new(world.policies.clone());
+        let connection = world.connection();
+        let plain = evaluate(&policies, &world.cluster, world.engine, &connection);
+        let compiled = Compiled::new(&policies, &world.cluster, world.engine);
+        prop_assert_eq!(compiled.evaluate(&connection), Judgement::from(&plain));
+    }
+
+    #[test]
+    fn compiled_and_prepared_equal_plain_in_every_dialect(
+        world in world(),
+        policies in vec(common::policy(), 1..8),
+    ) {
+        let policies = PolicySet::from_policies(policies);
+        let connection = world.connection();
+        let plain = evaluate(&policies, &world.cluster, world.engine, &connection);
+        let compiled = Compiled::new(&policies, &world.cluster, world.engine);
+        prop_assert_eq!(compiled.evaluate(&connection), Judgement::from(&plain));
+        let bulk = Bulk::new(&policies, &world.cluster, world.engine);
+        prop_assert_eq!(bulk.evaluate(&connection), plain);
     }
 
     #[test]

@@ -19,12 +19,12 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-const KEYS: [&str; 4] = ["app", "tier", "x", "kubernetes.io/metadata.name"];
-const VALUES: [&str; 4] = ["a", "b", "", "shop"];
+pub(crate) const KEYS: [&str; 4] = ["app", "tier", "x", "kubernetes.io/metadata.name"];
+pub(crate) const VALUES: [&str; 4] = ["a", "b", "", "shop"];
 const NAMESPACES: [&str; 3] = ["shop", "prod", "dev"];
 /// Most things happen in one namespace.
-const MOSTLY_SHOP: [&str; 6] = ["shop", "shop", "shop", "shop", "prod", "dev"];
-const BLOCKS: [&str; 8] = [
+pub(crate) const MOSTLY_SHOP: [&str; 6] = ["shop", "shop", "shop", "shop", "prod", "dev"];
+pub(crate) const BLOCKS: [&str; 8] = [
     "0.0.0.0/0",
     "10.0.0.0/8",
     "10.0.0.0/24",
@@ -34,8 +34,8 @@ const BLOCKS: [&str; 8] = [
     "198.51.100.0/24",
     "::/0",
 ];
-const PORTS: [u16; 6] = [1, 79, 80, 81, 8080, 65535];
-const NAMES: [&str; 2] = ["http", "dns"];
+pub(crate) const PORTS: [u16; 6] = [1, 79, 80, 81, 8080, 65535];
+pub(crate) const NAMES: [&str; 2] = ["http", "dns"];
 
 pub(crate) fn labels() -> impl Strategy<Value = Labels> {
     btree_map(
@@ -80,7 +80,7 @@ fn one_label() -> impl Strategy<Value = Selector> {
     })
 }
 
-fn protocol() -> impl Strategy<Value = Protocol> {
+pub(crate) fn protocol() -> impl Strategy<Value = Protocol> {
     select(&[Protocol::Tcp, Protocol::Tcp, Protocol::Udp, Protocol::Sctp][..])
 }
 
