@@ -45,7 +45,7 @@ impl Case<'_> {
     pub(super) fn is_loopback(&self) -> bool {
         match (self.client.who.pod(), self.server.who.pod()) {
             (Some(client), Some(server)) => {
-                client.namespace == server.namespace && client.name == server.name
+                client.name == server.name && client.namespace == server.namespace
             }
             _ => false,
         }

@@ -118,14 +118,17 @@ fn exemption(
             return Some(Exemption::FromAll);
         }
     }
-    let is_open = policies
-        .iter()
-        .any(|policy| policy.id.kind.is_like_network_policy());
+    // Asked last: it looks at every policy, and most connections are to neither node nor protocol without ports.
+    let is_open = || {
+        let mut policies = policies.iter();
+        policies.any(|policy| policy.id.kind.is_like_network_policy())
+    };
     let other = match direction {
         Direction::Egress => &case.server,
         Direction::Ingress => &case.client,
     };
-    let is_own_node = (is_open || direction == Direction::Ingress)
+    let is_own_node = matches!(other.who, Who::Node(_) | Who::HostPod(_))
+        && (direction == Direction::Ingress || is_open())
         && other
             .as_node(readings)
             .is_some_and(|node| runs_on(pod, node, other.address));
@@ -137,8 +140,8 @@ fn exemption(
             return Some(Exemption::FromNetworkPolicy);
         }
     }
-    let is_exempt = is_open
-        && !case.protocol.has_ports()
+    let is_exempt = !case.protocol.has_ports()
+        && is_open()
         && readings.ask(Unspecified::OtherProtocol) == Reading::Exempt;
     is_exempt.then_some(Exemption::FromNetworkPolicy)
 }
