@@ -12,6 +12,8 @@ pub mod source;
 pub mod decode;
 pub mod normalize;
 
+pub mod sls;
+
 mod reading;
 mod recent;
 mod write;
