@@ -197,10 +197,15 @@ impl<R: Read> Reading<'_, '_, '_, R> {
             at: reached,
             resume: resume.to_text(),
         };
-        self.run
-            .writer
-            .advance(&checkpoint.shard, &checkpoint.from, to.clone());
-        checkpoint.from = to;
+        if checkpoint.from != to {
+            self.run.writer.advance(
+                file::SOURCE,
+                &checkpoint.shard,
+                &checkpoint.from,
+                to.clone(),
+            );
+            checkpoint.from = to;
+        }
     }
 
     fn finish(

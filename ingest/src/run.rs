@@ -15,6 +15,7 @@ use crate::decode::compressed::{Compression, Decompress};
 use crate::decode::split::{Pieces, Splitting};
 use crate::decode::text::Layout;
 use crate::reading::{Checkpoint, Opened, Reading};
+use crate::sls::SlsError;
 use crate::source::file::{self, Counted, Identity, Plan};
 use crate::source::input::{self, Located};
 use crate::source::{Input, InputError, Problem, Severity};
@@ -136,6 +137,15 @@ pub enum IngestError {
     /// The lake failed. What was published before stays.
     #[error("cannot write to the lake")]
     Lake(#[from] LakeError),
+    /// The log service failed, or refused. What was published before stays.
+    #[error("cannot read from the log service")]
+    Sls(#[from] SlsError),
+    /// A newer version read the source.
+    #[error("{0}")]
+    Newer(String),
+    /// No threads.
+    #[error("no threads can be started")]
+    Runtime(#[source] io::Error),
     /// A mistake of ours: records are not accounted for.
     #[error(
         "{} records were read, but {} flows, {} gaps, {} rejects and {} duplicates written",
@@ -160,6 +170,11 @@ impl IngestError {
         match self {
             IngestError::Input(error) => error.help(),
             IngestError::Lake(error) => error.help(),
+            IngestError::Sls(error) => error.help(),
+            IngestError::Newer(_) => Some("use that version or a later one".to_owned()),
+            IngestError::Runtime(_) => {
+                Some("nothing was read; see how many threads this user may have".to_owned())
+            }
             IngestError::Unaccounted { .. } => {
                 Some("this is a mistake in flowaudit: please report it with the input".to_owned())
             }

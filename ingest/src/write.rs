@@ -18,7 +18,6 @@ use crate::decode::split::KEPT_BYTES_MAX;
 use crate::normalize::{Flow, Gap};
 use crate::recent::{Key, KeySet, Keys, Recent};
 use crate::run::{Counts, Settings};
-use crate::source::file::SOURCE;
 
 /// How often a batch is compared and published anew because another writer was faster.
 const TRIES: usize = 8;
@@ -26,7 +25,7 @@ const TRIES: usize = 8;
 /// Rough size of a row in memory beside its text, in bytes.
 const ROW_BYTES: usize = 160;
 
-/// What was read of one file since the last publish.
+/// What was read of one file or shard since the last publish.
 #[derive(Debug, Clone)]
 struct Advance {
     from: Position,
@@ -80,7 +79,10 @@ pub(crate) struct Writer<'l> {
     rejects: Vec<RejectRow>,
     /// Keys of this batch.
     seen: KeySet,
-    advances: BTreeMap<String, Advance>,
+    /// By source and shard.
+    advances: BTreeMap<(String, String), Vec<Advance>>,
+    /// Stretches that a source knows it missed; no records, so not counted among them.
+    missed: Vec<GapRow>,
     rows: usize,
     bytes: usize,
     /// What is in this batch.
@@ -104,6 +106,7 @@ impl<'l> Writer<'l> {
             rejects: Vec::new(),
             seen: KeySet::default(),
             advances: BTreeMap::new(),
+            missed: Vec::new(),
             rows: 0,
             bytes: 0,
             pending: Counts::default(),
@@ -209,28 +212,61 @@ impl<'l> Writer<'l> {
         });
     }
 
-    /// Notes how far a file was read; published with what was read.
-    pub(crate) fn advance(&mut self, shard: &str, from: &Position, to: Position) {
-        match self.advances.get_mut(shard) {
-            Some(advance) => advance.to = to,
-            None if *from == to => {}
-            None => {
-                self.advances.insert(
-                    shard.to_owned(),
-                    Advance {
-                        from: from.clone(),
-                        to,
-                    },
-                );
+    /// Notes how far a shard of a source was read; published with what was read. Where `from` is not where the shard
+    /// was left, the lake keeps the stretch between as a gap.
+    pub(crate) fn advance(&mut self, source: &str, shard: &str, from: &Position, to: Position) {
+        let place = (source.to_owned(), shard.to_owned());
+        let advances = self.advances.entry(place).or_default();
+        match advances.last_mut() {
+            Some(advance) if advance.to == *from => advance.to = to,
+            _ => {
+                let from = from.clone();
+                advances.push(Advance { from, to });
             }
         }
+    }
+
+    /// Notes a stretch of a source that will never be read.
+    pub(crate) fn missed(&mut self, gap: GapRow) {
+        self.missed.push(gap);
+    }
+
+    /// Forgets what is in this batch: another writer has read it already.
+    pub(crate) fn discard(&mut self) {
+        self.flows.clear();
+        self.gaps.clear();
+        self.clear();
+    }
+
+    fn clear(&mut self) {
+        self.rejects.clear();
+        self.missed.clear();
+        self.seen.clear();
+        self.advances.clear();
+        self.pending = Counts::default();
+        (self.rows, self.bytes) = (0, 0);
     }
 
     /// Whether the batch is as large as it may become.
     pub(crate) fn is_full(&self) -> bool {
         self.rows >= self.settings.batch_rows_max
             || self.bytes >= self.settings.batch_bytes_max
-            || self.flows.len() + self.gaps.len() >= self.settings.batch_partitions_max
+            || self.is_scattered()
+    }
+
+    /// Whether the batch touches as many hours and days as it may.
+    pub(crate) fn is_scattered(&self) -> bool {
+        self.flows.len() + self.gaps.len() >= self.settings.batch_partitions_max
+    }
+
+    /// The time of writing of what comes from now on.
+    pub(crate) fn at(&mut self, now: DateTime<Utc>) {
+        self.ingest_us = now.timestamp_micros();
+    }
+
+    /// Whether there is nothing to publish.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows == 0 && self.advances.is_empty() && self.missed.is_empty()
     }
 
     /// Records read so far, published or not.
@@ -289,11 +325,7 @@ impl<'l> Writer<'l> {
                 }
             }
         }
-        self.rejects.clear();
-        self.seen.clear();
-        self.advances.clear();
-        self.pending = Counts::default();
-        (self.rows, self.bytes) = (0, 0);
+        self.clear();
         Ok(())
     }
 
@@ -318,8 +350,16 @@ impl<'l> Writer<'l> {
             }
         }
         batch.write_rows(Partition::date_of_us(self.ingest_us), &self.rejects)?;
-        for (shard, advance) in &self.advances {
-            batch.advance(SOURCE, shard, advance.from.clone(), advance.to.clone());
+        for gap in &self.missed {
+            batch.write_rows(
+                Partition::date_of_us(gap.from_us),
+                std::slice::from_ref(gap),
+            )?;
+        }
+        for ((source, shard), advances) in &self.advances {
+            for advance in advances {
+                batch.advance(source, shard, advance.from.clone(), advance.to.clone());
+            }
         }
         let commit = batch.publish()?;
         for entry in &commit.added {

@@ -237,13 +237,7 @@ impl Client {
             ..Call::get("PullLogs", &path, &query, Some(shard))
         };
         let (max, has_query) = (pull.bytes_max, pull.query.is_some());
-        self.call(call, async |reply| {
-            // Megabytes to unpack and walk: not where other shards wait for their turn.
-            tokio::task::spawn_blocking(move || taken(reply, max, has_query))
-                .await
-                .unwrap_or(Err(Cause::Missing("body that can be unpacked")))
-        })
-        .await
+        self.call(call, |reply| taken(reply, max, has_query)).await
     }
 
     /// Records from the index, for small ranges and samples: at most `records_max`.
@@ -265,7 +259,7 @@ impl Client {
                     accept: &[("accept-encoding", "lz4")],
                     ..Call::post("GetLogs", "/logs", &[], body.as_bytes())
                 };
-                let logs: Logs = self.call(call, async |reply| answer(reply)).await?;
+                let logs: Logs = self.call(call, answer).await?;
                 tries += 1;
                 if logs.meta.progress == "Complete" || tries == INCOMPLETE_TRIES {
                     break logs;
@@ -288,7 +282,7 @@ impl Client {
                 .to_string();
         let path = "/consumergroups";
         let call = Call::post("CreateConsumerGroup", path, &[], body.as_bytes());
-        match self.call(call, async |_| Ok(())).await {
+        match self.call(call, |_| Ok(())).await {
             Err(error) if error.class() == Class::GroupExists => Ok(()),
             other => other,
         }
@@ -308,7 +302,7 @@ impl Client {
             method: "PUT",
             ..Call::post("UpdateConsumerGroup", &path, &[], body.as_bytes())
         };
-        self.call(call, async |_| Ok(())).await
+        self.call(call, |_| Ok(())).await
     }
 
     /// Removes a consumer group with its checkpoints.
@@ -318,7 +312,7 @@ impl Client {
             method: "DELETE",
             ..Call::get("DeleteConsumerGroup", &path, &[], None)
         };
-        self.call(call, async |_| Ok(())).await
+        self.call(call, |_| Ok(())).await
     }
 
     /// Tells the service which shards this consumer works on, and hears which it has now.
@@ -365,7 +359,7 @@ impl Client {
             shard: Some(shard),
             ..Call::post("UpdateCheckPoint", &path, &query, body.as_bytes())
         };
-        self.call(call, async |_| Ok(())).await
+        self.call(call, |_| Ok(())).await
     }
 }
 

@@ -4,8 +4,8 @@
 //! wait, slower when the service throttles, once with the clock corrected, once with other keys, otherwise not at all.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -32,6 +32,8 @@ const THROTTLED_WAIT_S: Waits = Waits {
     factor: 2.0,
     max: 60.0,
 };
+/// After this many tries a call is worth a word.
+const TROUBLE_TRIES: u32 = 4;
 /// A try with corrected clock is not made for less.
 const SKEW_MIN: TimeDelta = TimeDelta::seconds(30);
 
@@ -142,6 +144,8 @@ struct Shared {
     jitter: RandomState,
     calls: AtomicU64,
     throttled: AtomicU64,
+    /// What a call waits for that has been tried often.
+    trouble: Mutex<Option<String>>,
 }
 
 /// A call before it is sent.
@@ -260,6 +264,7 @@ impl Client {
                 jitter: RandomState::new(),
                 calls: AtomicU64::new(0),
                 throttled: AtomicU64::new(0),
+                trouble: Mutex::new(None),
             }),
         })
     }
@@ -283,6 +288,18 @@ impl Client {
         TimeDelta::milliseconds(self.shared.clock_offset_ms.load(Ordering::Relaxed))
     }
 
+    /// What calls are waiting for just now, if they have been tried often.
+    #[must_use]
+    pub fn waiting_for(&self) -> Option<String> {
+        let trouble = self.shared.trouble.lock();
+        trouble.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn trouble(&self, text: Option<String>) {
+        let trouble = self.shared.trouble.lock();
+        *trouble.unwrap_or_else(PoisonError::into_inner) = text;
+    }
+
     fn now(&self) -> DateTime<Utc> {
         Utc::now() + self.clock_offset()
     }
@@ -303,7 +320,7 @@ impl Client {
     pub(super) async fn call<T>(
         &self,
         call: Call<'_>,
-        mut take: impl AsyncFnMut(Reply) -> Result<T, Cause>,
+        take: impl Fn(Reply) -> Result<T, Cause>,
     ) -> Result<T, SlsError> {
         let begun = Instant::now();
         let (mut tries, mut corrected, mut refreshed) = (0_u32, false, false);
@@ -313,9 +330,14 @@ impl Client {
             let keys = self.shared.credentials.get().await;
             let keys = keys.map_err(|none| self.error(call.name, call.shard, none.into()))?;
             let signed_at = self.now();
-            let cause = match self.send(&call, keys.keys(), signed_at).await {
-                Ok(Answer::Reply(reply)) => match take(reply).await {
-                    Ok(taken) => return Ok(taken),
+            let mut cause = match self.send(&call, keys.keys(), signed_at).await {
+                Ok(Answer::Reply(reply)) => match take(reply) {
+                    Ok(taken) => {
+                        if tries > TROUBLE_TRIES {
+                            self.trouble(None);
+                        }
+                        return Ok(taken);
+                    }
                     Err(cause) => cause,
                 },
                 Ok(Answer::Refusal(refusal, date)) => {
@@ -347,6 +369,11 @@ impl Client {
                 _ => return Err(self.error(call.name, call.shard, cause)),
             };
             let spent = begun.elapsed();
+            if tries >= TROUBLE_TRIES {
+                let error = self.error(call.name, call.shard, cause);
+                self.trouble(Some(format!("{error} {tries} times: {}", error.cause)));
+                cause = error.cause;
+            }
             let patience = self.shared.settings.patience;
             if patience.is_some_and(|patience| spent + wait > patience) {
                 let last = Box::new(cause);
@@ -364,9 +391,8 @@ impl Client {
             "GetCursorTime" => "`cursor_time` in its JSON",
             _ => "JSON of the expected form",
         };
-        let take = async |reply: Reply| {
-            serde_json::from_slice(&reply.body).map_err(|_| Cause::Missing(missing))
-        };
+        let take =
+            |reply: Reply| serde_json::from_slice(&reply.body).map_err(|_| Cause::Missing(missing));
         self.call(call, take).await
     }
 

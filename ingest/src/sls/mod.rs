@@ -1,4 +1,13 @@
-//! The log service, SLS: signed requests in, records out.
+//! The log service, SLS: signed requests in, flows in the lake out, each record once.
+//!
+//! ```text
+//! which shards (shards, or group)  →  one task per shard (shard)  →  one writer (pull)  →  lake
+//! ```
+//!
+//! Every shard task pulls a checked reply and hands it over together with the positions it lies between; the writer turns
+//! replies into rows and publishes rows and positions as one commit. Memory is a fixed budget ([`PullSettings`]).
+//!
+//! **Invariant:** the lake's checkpoint decides what was read. The service's own checkpoints only follow it.
 
 pub mod credentials;
 pub mod endpoint;
@@ -11,7 +20,20 @@ pub mod calls;
 pub mod client;
 pub mod error;
 
+mod limits;
+pub mod position;
+mod shard;
+
+mod group;
+mod shards;
+mod stop;
+
+pub mod pull;
+
 pub use calls::{Cursor, Place, Shard};
 pub use client::{Client, ClientError, ClientSettings};
 pub use credentials::{Credentials, Fixed, Provider};
 pub use error::{Class, SlsError};
+pub use group::GroupSettings;
+pub use pull::{BatchReport, Event, PullSettings, PullSummary, pull};
+pub use stop::Stop;

@@ -1,0 +1,17 @@
+//! The log service, from the wire to the lake, against a fake that checks what it is sent.
+
+#[cfg(test)]
+mod calls;
+#[cfg(test)]
+mod common;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+#[path = "../fake/mod.rs"]
+mod fake;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod groups;
+#[cfg(test)]
+mod reading;
