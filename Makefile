@@ -10,7 +10,9 @@ PYTHON ?= python3
 VENV := $(CARGO_TARGET_DIR)/python
 # What `readers` and `bench` compare with. The version is part of a file's name, so that a new one installs anew.
 DUCKDB := duckdb==2.0.0
+SLS_SDK := aliyun-log-python-sdk==0.9.52
 INSTALLED := $(VENV)/installed-$(DUCKDB)
+INSTALLED_SDK := $(VENV)/installed-$(SLS_SDK)
 # The official clients that hold our fake of OSS honest.
 OSS_SDKS := oss2==2.19.1 alibabacloud-oss-v2==1.4.1
 OSS_VENV := $(CARGO_TARGET_DIR)/python-oss-2.19.1-1.4.1
@@ -40,8 +42,9 @@ unit: ## tests of all crates
 readers: $(INSTALLED) ## DuckDB reads a lake by plain globs
 	FLOWAUDIT_PYTHON=$(VENV)/bin/python cargo test --locked --test duckdb_reads_lake
 
-sdks: $(OSS_VENV)/installed ## the official OSS clients and ours do the same to the fake
+sdks: $(OSS_VENV)/installed $(INSTALLED_SDK) ## the official clients of OSS and the log service and ours do the same to the fakes
 	FLOWAUDIT_PYTHON=$(OSS_VENV)/bin/python cargo test --locked -p flowaudit-lake --test oss_sdks
+	FLOWAUDIT_PYTHON=$(VENV)/bin/python cargo test --locked -p flowaudit-ingest --test sdk_drives_fake
 
 $(OSS_VENV)/installed:
 	$(PYTHON) -m venv $(OSS_VENV)
@@ -51,7 +54,13 @@ $(OSS_VENV)/installed:
 $(INSTALLED):
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check '$(DUCKDB)'
-	rm -f $(VENV)/installed-*
+	rm -f $(VENV)/installed-duckdb*
+	touch '$@'
+
+$(INSTALLED_SDK):
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check '$(SLS_SDK)' zstd
+	rm -f $(VENV)/installed-aliyun-log*
 	touch '$@'
 
 fuzz: ## every fuzz target for FUZZ_SECONDS (60) each
@@ -60,5 +69,5 @@ fuzz: ## every fuzz target for FUZZ_SECONDS (60) each
 fuzz-smoke: ## every fuzz target for a moment
 	fuzz/run 5
 
-bench: $(INSTALLED) ## the benches; takes a release build
+bench: $(INSTALLED) $(INSTALLED_SDK) ## the benches; takes a release build
 	FLOWAUDIT_PYTHON=$(VENV)/bin/python cargo bench --locked

@@ -98,7 +98,7 @@ class Count(ConsumerProcessorBase):
 def consume(wanted):
     option = LogHubConfig(
         ENDPOINT, KEY, SECRET, PROJECT, LOGSTORE, "cg-worker", "worker-0",
-        cursor_position=CursorPosition.BEGIN_CURSOR, heartbeat_interval=1, data_fetch_interval=1, securityToken=TOKEN,
+        cursor_position=CursorPosition.BEGIN_CURSOR, heartbeat_interval=1, data_fetch_interval=1, security_token=TOKEN,
     )
     worker = ConsumerWorker(Count, consumer_option=option)
     worker.start()
@@ -114,7 +114,7 @@ def main():
     seen["worker"] = consume(len(seen["v4"]["records"]))
     # What the SDK writes is read by ours.
     record = json.loads(sys.argv[7])
-    item = LogItem(int(time.time()), int(time.time()), list(record.items()))
+    item = LogItem(timestamp=int(time.time()), contents=list(record.items()))
     client("v4").put_logs(PutLogsRequest(PROJECT, LOGSTORE, "flow_log", "sdk", [item], compress=True))
     client("v1").put_logs(PutLogsRequest(PROJECT, LOGSTORE, "flow_log", "sdk", [item], compress=False))
     print(json.dumps(seen))

@@ -1,6 +1,6 @@
 //! The official Python SDK and our client see the same in the fake log service, which keeps the fake honest.
 //!
-//! Needs a Python with the package `aliyun-log-python-sdk`, so it is not part of a plain `cargo test`: `make sdk`
+//! Needs a Python with the package `aliyun-log-python-sdk`, so it is not part of a plain `cargo test`: `make sdks`
 //! installs that and runs this.
 #![cfg(test)]
 #![expect(dead_code, reason = "the other tests use all of the fake")]
@@ -76,7 +76,7 @@ async fn seen(client: &Client) -> Value {
 #[test]
 fn the_python_sdk_sees_what_we_see() {
     let Ok(python) = std::env::var("FLOWAUDIT_PYTHON") else {
-        panic!("FLOWAUDIT_PYTHON names no Python that has `aliyun-log-python-sdk`; run `make sdk`");
+        panic!("FLOWAUDIT_PYTHON names no Python that has `aliyun-log-python-sdk`; run `make sdks`");
     };
     let fake = Fake::start(3);
     fake.world().account.token = Some("tok/en+==".to_owned());

@@ -6,26 +6,54 @@ use flowaudit_ingest::{Input, Problem, Progress as At, Severity, Summary, files}
 use flowaudit_lake::Lake;
 use serde::Serialize;
 
+use super::ingest_source::{self, How};
 use crate::exit::Exit;
 use crate::failure::{Failure, Word, say};
 use crate::output::{self, count, counted};
 use crate::progress::Progress;
 use crate::settings::{self, Everywhere, Settings, Typed};
+use crate::when::When;
 
 /// Brings flow logs into the lake.
 ///
-/// Files are JSON lines, CSV with a header, or space-separated; plain, gzip or zstd. What was read before is not read
-/// again, what is there twice is kept once, and what is no flow is kept in `rejects` with its reason.
+/// Files are JSON lines, CSV with a header, or space-separated; plain, gzip or zstd. With `--source` records come from a
+/// source of the settings file instead, up to now or for ever. What was read before is not read again, what is there
+/// twice is kept once, and what is no flow is kept in `rejects` with its reason.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   flowaudit ingest logs/
   flowaudit ingest 'logs/**/*.json.gz'
-  zcat old.gz | flowaudit ingest -")]
+  zcat old.gz | flowaudit ingest -
+  flowaudit ingest --source prod --follow")]
 pub(crate) struct Ingest {
     /// Files, directories, patterns, or `-` for standard input
-    #[arg(required = true, value_name = "FILES")]
+    #[arg(
+        required_unless_present = "source",
+        conflicts_with = "source",
+        value_name = "FILES"
+    )]
     inputs: Vec<String>,
+    /// A source of the settings file, by its name under `sources:`
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Read the source up to what is there now, and end [default]
+    #[arg(long, requires = "source", conflicts_with = "follow")]
+    once: bool,
+    /// Read the source for ever; SIGTERM and Ctrl-C end it after a last batch
+    #[arg(long, requires = "source")]
+    follow: bool,
+    /// Read the source up to what was received before then: RFC 3339, or how long ago, as in `1h`
+    #[arg(
+        long,
+        value_name = "TIME",
+        requires = "source",
+        conflicts_with = "follow"
+    )]
+    until: Option<When>,
+    /// Let the source be read over http, unencrypted
+    #[arg(long, requires = "source")]
+    insecure: bool,
     #[command(flatten)]
     ingest: settings::Ingest,
 }
@@ -48,6 +76,14 @@ impl Ingest {
     /// Runs the command.
     pub(crate) fn run(&self, everywhere: &Everywhere) -> Result<Exit, Failure> {
         let settings = Typed::new(everywhere)?.ingest(&self.ingest).check()?;
+        if let Some(name) = &self.source {
+            let how = How {
+                follow: self.follow && !self.once,
+                until: self.until.map(|until| until.seen_from(Utc::now())),
+                insecure: self.insecure,
+            };
+            return ingest_source::run(&settings, name, how);
+        }
         let inputs = inputs(&self.inputs);
         let lake = settings.create_or_open_lake()?;
         let summary = ingest(&lake, &inputs, &settings)?;

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::fail_on::FailOn;
 use super::keys::{Analyze, Cluster, Ingest, text};
+use super::sources::Sources;
 use crate::failure::{Failure, Mistake};
 use crate::output::Format;
 
@@ -28,6 +29,7 @@ pub(super) struct File {
     pub(super) cluster: Cluster,
     pub(super) ingest: Ingest,
     pub(super) analyze: Analyze,
+    pub(super) sources: Sources,
 }
 
 /// Reads the file at `path`.

@@ -10,6 +10,7 @@ mod fail_on;
 mod file;
 mod keys;
 mod size;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -24,6 +25,7 @@ pub(crate) use self::fail_on::FailOn;
 use self::file::File;
 pub(crate) use self::keys::{Analyze, Cluster, Everywhere, Fail, Ingest};
 use self::size::Size;
+pub(crate) use self::sources::{Sls, Source, Sources};
 use crate::failure::{Failure, Mistake, tell};
 use crate::output::Format;
 use crate::when::Span;
@@ -154,6 +156,7 @@ impl Typed {
             cluster: name.unwrap_or_else(|| "default".to_owned()),
             ingest,
             analyze,
+            sources: file.sources,
             origins,
         })
     }
@@ -198,6 +201,8 @@ pub(crate) struct Settings {
     pub ingest: flowaudit_ingest::Settings,
     /// How hours are analysed.
     pub analyze: flowaudit_analyze::Settings,
+    /// Where flow logs come from besides files.
+    pub sources: Sources,
     /// Where the values come from.
     pub origins: Origins,
 }

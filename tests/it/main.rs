@@ -4,7 +4,11 @@
 mod bad_input;
 mod bulk;
 mod demo;
+#[expect(dead_code, reason = "the tests of `ingest` use all of the fake")]
+#[path = "../../ingest/tests/fake/mod.rs"]
+mod fake;
 mod settings;
+mod sources;
 mod text;
 
 use std::path::{Path, PathBuf};

@@ -449,7 +449,12 @@ impl Client {
                 .await
                 .unwrap_or_default();
             let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-            let refusal = Refusal::read(status, text("x-log-requestid").unwrap_or_default(), &body);
+            let refusal = Refusal::read(
+                status,
+                text("x-log-requestid").unwrap_or_default(),
+                &body,
+                keys.token,
+            );
             let date = text("date").and_then(|date| DateTime::parse_from_rfc2822(date).ok());
             return Ok(Answer::Refusal(refusal, date.map(Into::into)));
         }

@@ -113,11 +113,16 @@ struct Body {
 }
 
 impl Refusal {
-    /// What a reply with a status other than 200 says. Proxies on the way answer in HTML.
+    /// What a reply with a status other than 200 says, with `secret` taken out: the service may repeat what was signed.
+    /// Proxies on the way answer in HTML.
     #[must_use]
-    pub fn read(status: u16, request: &str, body: &[u8]) -> Self {
+    pub fn read(status: u16, request: &str, body: &[u8], secret: Option<&str>) -> Self {
         let read: Body = serde_json::from_slice(body).unwrap_or_default();
         let short = |text: &str| -> String {
+            let text = match secret {
+                Some(secret) if !secret.is_empty() => text.replace(secret, "***"),
+                _ => text.to_owned(),
+            };
             let line = text.chars().map(|c| if c.is_control() { ' ' } else { c });
             line.take(TEXT_CHARACTERS_MAX).collect()
         };
@@ -266,7 +271,7 @@ mod tests {
 
     fn class(status: u16, code: &str, message: &str) -> Class {
         let body = serde_json::json!({"errorCode": code, "errorMessage": message});
-        Refusal::read(status, "id", body.to_string().as_bytes()).class()
+        Refusal::read(status, "id", body.to_string().as_bytes(), None).class()
     }
 
     #[test]
@@ -309,7 +314,7 @@ mod tests {
         ] {
             assert_eq!(class(status, code, message), expected, "{status} {code}");
         }
-        let html = Refusal::read(502, "", b"<html>bad gateway</html>");
+        let html = Refusal::read(502, "", b"<html>bad gateway</html>", None);
         assert_eq!(html.class(), Class::Retry);
         assert!(
             html.to_string()
@@ -321,8 +326,19 @@ mod tests {
     fn the_words_of_the_service_stay_short_and_on_one_line() {
         let message = "x\n".repeat(1000);
         let body = serde_json::json!({"errorCode": "Y", "errorMessage": message});
-        let refusal = Refusal::read(400, "id", body.to_string().as_bytes());
+        let refusal = Refusal::read(400, "id", body.to_string().as_bytes(), None);
         assert_eq!(refusal.message.chars().count(), TEXT_CHARACTERS_MAX);
         assert!(!refusal.message.contains('\n'));
+    }
+    #[test]
+    fn a_token_that_the_service_repeats_is_taken_out() {
+        let message = format!(
+            "signed {}: CAISsecret==",
+            "x".repeat(TEXT_CHARACTERS_MAX - 15)
+        );
+        let body = serde_json::json!({"errorCode": "SignatureNotMatch", "errorMessage": message});
+        let body = body.to_string();
+        let refusal = Refusal::read(401, "id", body.as_bytes(), Some("CAISsecret=="));
+        assert!(!refusal.message.contains("CAIS"), "{}", refusal.message);
     }
 }

@@ -150,11 +150,11 @@ impl ShardReader {
             }
             if pulled.next.is(&self.reached.cursor) {
                 drop(held);
-                if self.at_end(readonly) {
-                    return Ok(());
-                }
                 if !std::mem::replace(&mut idle, true) {
                     let _ = self.reading.messages.send(Message::Idle(self.shard));
+                }
+                if self.at_end(readonly) {
+                    return Ok(());
                 }
                 tokio::time::sleep(self.wait(Duration::from_millis(500))).await;
                 continue;

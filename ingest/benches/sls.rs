@@ -1,0 +1,234 @@
+//! Flow logs from the log service: how fast a reply becomes columns, how fast a logstore becomes Parquet, how much memory
+//! that takes, and the same pull by the official Python SDK in the same run.
+//!
+//! ```text
+//! FLOWAUDIT_PYTHON=… cargo bench -p flowaudit-ingest --bench sls
+//! ```
+//!
+//! Figures are records per second of processor time of the one process that is measured, so that a busy machine and the
+//! fake service, which runs in a process of its own, do not count. Without `FLOWAUDIT_PYTHON` the SDK is left out.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a bench tells its figures, and stops at the first surprise"
+)]
+#![expect(dead_code, reason = "the tests use all of the fake")]
+
+#[path = "../tests/fake/mod.rs"]
+mod fake;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use flowaudit_ingest::normalize::{Entry, Flow, normalize};
+use flowaudit_ingest::sls::decode::{LogDecoder, check, groups, logs};
+use flowaudit_ingest::sls::unpack::{Packing, unpack};
+use flowaudit_ingest::sls::{Client, ClientSettings, Credentials, Fixed, PullSettings, Stop, pull};
+use flowaudit_lake::Lake;
+use flowaudit_lake::table::flows::{FlowRow, FlowsBuilder};
+
+use fake::{ENDPOINT, Fake, LOGSTORE, PROJECT, account, records};
+
+/// Records in the logstore of the whole path.
+const RECORDS: u64 = 1_000_000;
+const SHARDS: u32 = 4;
+/// Logs in a group.
+const GROUP: u64 = 100;
+
+fn main() {
+    if std::env::args().any(|argument| argument == "serve") {
+        serve();
+        return;
+    }
+    reply_to_columns();
+    let mut served = served();
+    let proxy = served.1.clone();
+    let ours = logstore_to_parquet(&proxy);
+    if let Ok(python) = std::env::var("FLOWAUDIT_PYTHON") {
+        let theirs = by_the_sdk(&python, &proxy);
+        println!("ratio       {:>10.1} x the SDK's rows", ours / theirs);
+    } else {
+        eprintln!("FLOWAUDIT_PYTHON is not set: the SDK was not asked; `make sdks` installs it");
+    }
+    served.0.kill().unwrap();
+}
+
+/// The fake service in a process of its own.
+fn serve() {
+    let fake = Fake::start(SHARDS);
+    for group in records::groups(0..RECORDS, GROUP) {
+        fake.world().put(&group, 1_764_000_000);
+    }
+    println!("{}", fake.proxy());
+    loop {
+        std::thread::park();
+    }
+}
+
+fn served() -> (Child, String) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .arg("serve")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let stdout = child.stdout.take().unwrap();
+    BufReader::new(stdout).read_line(&mut line).unwrap();
+    (child, line.trim().to_owned())
+}
+
+/// Processor time of this process.
+fn spent() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let after_name = stat.rsplit(')').next().unwrap();
+    let ticks: u64 = after_name
+        .split_ascii_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|ticks| ticks.parse::<u64>().unwrap())
+        .sum();
+    // A tick is a hundredth of a second on every Linux there is.
+    Duration::from_millis(ticks * 10)
+}
+
+fn rate(records: u64, spent: Duration) -> f64 {
+    records as f64 / spent.as_secs_f64() / 1e6
+}
+
+fn row<'f>(flow: &'f Flow<'_>) -> FlowRow<'f> {
+    FlowRow {
+        start_us: flow.start_us,
+        end_us: flow.end_us,
+        ingest_us: 0,
+        eni_id: flow.eni_id,
+        vm_id: flow.vm_id,
+        vpc_id: flow.vpc_id,
+        vswitch_id: flow.vswitch_id,
+        account_id: flow.account_id,
+        region: flow.region,
+        direction: flow.direction.as_str(),
+        src_addr: &flow.src_addr,
+        src_port: flow.src_port.into(),
+        dst_addr: &flow.dst_addr,
+        dst_port: flow.dst_port.into(),
+        protocol: flow.protocol.into(),
+        packets: flow.packets,
+        bytes: flow.bytes,
+        tcp_flags: flow.tcp_flags.map(i32::from),
+        action: flow.action.as_str(),
+        log_status: "OK",
+        traffic_path: flow.traffic_path,
+        source: "sls",
+        source_position: 0,
+    }
+}
+
+fn reply_to_columns() {
+    let mut list = Vec::new();
+    for group in records::groups(0..20_000, GROUP) {
+        list.push(0x0a);
+        let mut length = group.len();
+        while length >= 0x80 {
+            list.push(length as u8 | 0x80);
+            length >>= 7;
+        }
+        list.push(length as u8);
+        list.extend(group);
+    }
+    let size = list.len() as u64;
+    let lz4 = lz4_flex::block::compress(&list);
+    let zstd = zstd::encode_all(list.as_slice(), 1).unwrap();
+    println!(
+        "a million records: {:.0} MB of protobuf, {:.0} MB as lz4, {:.0} MB as zstd",
+        size as f64 / 20_000.0,
+        lz4.len() as f64 / 20_000.0,
+        zstd.len() as f64 / 20_000.0
+    );
+    let (mut decoder, mut total) = (LogDecoder::default(), 0);
+    let begun = spent();
+    for _ in 0..100 {
+        let list = unpack(lz4.clone(), Packing::Lz4, size, 256 << 20).unwrap();
+        check(&list).unwrap();
+        let mut builder = FlowsBuilder::default();
+        for group in groups(&list) {
+            for log in logs(group.unwrap()) {
+                let record = decoder.record(log.unwrap()).unwrap();
+                if let Ok(Entry::Flow(flow)) = normalize(&record) {
+                    builder.push(&row(&flow));
+                }
+            }
+        }
+        total += builder.finish().num_rows() as u64;
+    }
+    let rate = rate(total, spent() - begun);
+    println!("to columns  {rate:>10.2} million records/s: lz4, check, decode, normalise, build");
+}
+
+fn logstore_to_parquet(proxy: &str) -> f64 {
+    let settings = ClientSettings {
+        insecure: true,
+        proxy: Some(proxy.to_owned()),
+        ..ClientSettings::new(ENDPOINT, PROJECT, LOGSTORE)
+    };
+    let account = account();
+    let keys = Credentials {
+        id: account.id,
+        secret: account.secret,
+        token: None,
+    };
+    let client = Client::new(settings, Arc::new(Fixed::new(keys))).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let lake = Lake::create_or_open(dir.path().join("lake")).unwrap();
+    let begun = spent();
+    let settings = PullSettings::default();
+    let summary = pull(&lake, &client, &settings, &mut |_| {}, &Stop::default()).unwrap();
+    assert_eq!(summary.counts.flows, RECORDS);
+    let rate = rate(RECORDS, spent() - begun);
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM"))
+        .unwrap();
+    println!(
+        "to Parquet  {rate:>10.2} million records/s: pulled over HTTP, deduplicated, committed"
+    );
+    println!(
+        "memory      {} of {} MB",
+        peak.trim_start_matches("VmHWM:").trim(),
+        settings.memory_bytes >> 20
+    );
+    rate
+}
+
+/// The same pull by the Python SDK, as far as rows; million records per second.
+fn by_the_sdk(python: &str, proxy: &str) -> f64 {
+    let account = account();
+    let output = Command::new(python)
+        .arg(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/benches/sls_by_sdk.py"
+        ))
+        .args([ENDPOINT, PROJECT, LOGSTORE, &account.id, &account.secret])
+        .env("http_proxy", proxy)
+        .env_remove("no_proxy")
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let text = String::from_utf8(output.stdout).unwrap();
+    let numbers: Vec<f64> = text
+        .split_ascii_whitespace()
+        .map(|number| number.parse().unwrap())
+        .collect();
+    let [parsed, rows] = numbers[..] else {
+        panic!("two figures, not {text}");
+    };
+    println!("Python SDK  {parsed:>10.2} million records/s parsed, {rows:.2} as rows");
+    rows
+}
