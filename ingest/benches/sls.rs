@@ -226,9 +226,8 @@ fn by_the_sdk(python: &str, proxy: &str) -> f64 {
         .split_ascii_whitespace()
         .map(|number| number.parse().unwrap())
         .collect();
-    let [parsed, rows] = numbers[..] else {
-        panic!("two figures, not {text}");
-    };
+    assert_eq!(numbers.len(), 2, "two figures, not {text}");
+    let (parsed, rows) = (numbers[0], numbers[1]);
     println!("Python SDK  {parsed:>10.2} million records/s parsed, {rows:.2} as rows");
     rows
 }

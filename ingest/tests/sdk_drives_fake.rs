@@ -76,7 +76,9 @@ async fn seen(client: &Client) -> Value {
 #[test]
 fn the_python_sdk_sees_what_we_see() {
     let Ok(python) = std::env::var("FLOWAUDIT_PYTHON") else {
-        panic!("FLOWAUDIT_PYTHON names no Python that has `aliyun-log-python-sdk`; run `make sdks`");
+        panic!(
+            "FLOWAUDIT_PYTHON names no Python that has `aliyun-log-python-sdk`; run `make sdks`"
+        );
     };
     let fake = Fake::start(3);
     fake.world().account.token = Some("tok/en+==".to_owned());
