@@ -168,7 +168,11 @@ fn members(world: &World<'_>, scope: &Scope<'_>, wanted: Wanted<'_>) -> Vec<Peer
         && wanted
             .account_selector
             .is_none_or(|selector| super::expression(selector).holds(&no_account));
-    let sets = world.sets().iter().filter(|set| {
+    let Some(sets) = world.sets() else {
+        members.push(Peer::Open(Unspecified::NotEvaluated));
+        return members;
+    };
+    let sets = sets.iter().filter(|set| {
         is_open_to_sets
             && scope.has(set)
             && selector

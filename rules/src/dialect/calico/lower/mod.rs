@@ -202,3 +202,54 @@ fn expression(selector: &Selector) -> Expression {
         Selector::Global => Expression::Any(Vec::new()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use crate::cluster::Cluster;
+    use crate::evaluate::{Connection, Engine, Party, evaluate};
+    use crate::kubernetes::read;
+    use crate::policy_set::PolicySet;
+    use crate::verdict::Outcome;
+
+    /// One pod, this many network sets, and a policy with this many rules, each about one port and a selector that
+    /// matches the last set alone.
+    fn outcome(sets: usize, rules: usize) -> Outcome {
+        let mut text = String::from(
+            "{apiVersion: v1, kind: Pod, metadata: {name: web, namespace: shop}, status: {podIP: 10.0.0.1}}\n",
+        );
+        for n in 1..=sets {
+            write!(
+                text,
+                "---\n{{apiVersion: projectcalico.org/v3, kind: GlobalNetworkSet, metadata: {{name: s{n}, labels: {{n: '{n}'}}}}, spec: {{nets: [198.51.100.7]}}}}\n"
+            )
+            .unwrap();
+        }
+        text.push_str("---\napiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {name: p}\nspec:\n  ingress:\n");
+        for port in 1..=rules {
+            writeln!(
+                text,
+                "  - {{action: Allow, protocol: TCP, source: {{selector: n == '{sets}'}}, destination: {{ports: [{port}]}}}}"
+            )
+            .unwrap();
+        }
+        let manifest = read("p.yaml", &text);
+        assert_eq!(manifest.issues, []);
+        let (cluster, _) = Cluster::from_objects(&manifest.objects);
+        let (policies, _) = PolicySet::from_objects(&manifest.objects);
+        let connection = Connection {
+            client: Party::external("198.51.100.7".parse().unwrap()),
+            server: Party::pod(cluster.pod("shop", "web").unwrap()),
+            port: u16::try_from(rules).unwrap(),
+            protocol: "TCP".parse().unwrap(),
+        };
+        evaluate(&policies, &cluster, Engine::Felix, &connection).outcome
+    }
+
+    #[test]
+    fn what_is_looked_at_is_bounded_and_the_rest_is_open() {
+        assert_eq!(outcome(2000, 2000), Outcome::Allowed);
+        assert_eq!(outcome(2000, 2001), Outcome::Unspecified);
+    }
+}

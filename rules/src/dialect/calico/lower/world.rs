@@ -1,6 +1,7 @@
 //! What Calico's policies refer to: tiers, network sets, host endpoints, service accounts, Services.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -15,6 +16,10 @@ use crate::kubernetes::Body;
 use crate::label::{Expression, Key, LabelMatch};
 use crate::policy::{AddressSet, Tier, TierDefault};
 
+/// How often a selector is held against a network set or a service account before the rest counts as not evaluated.
+/// A cluster has some hundred policies and sets; only a document made to hurt has thousands of both.
+const LOOKS_MAX: usize = 4_000_000;
+
 /// Everything that policies refer to, by name.
 pub(super) struct World<'o> {
     tiers: HashMap<&'o str, Tier>,
@@ -25,6 +30,8 @@ pub(super) struct World<'o> {
     /// Whether some pod may have a service account of which nothing but the name is known.
     has_unknown_accounts: bool,
     host_endpoint: Option<&'o HostEndpoint>,
+    /// How many of [`LOOKS_MAX`] are left.
+    looks: Cell<usize>,
 }
 
 /// A network set or host endpoint: addresses with labels.
@@ -52,6 +59,7 @@ impl<'o> World<'o> {
             accounts: BTreeMap::new(),
             has_unknown_accounts: true,
             host_endpoint: None,
+            looks: Cell::new(LOOKS_MAX),
         };
         let mut used: HashSet<(&str, &str)> = HashSet::new();
         let mut sets: BTreeMap<(Option<&str>, &str), &NetworkSet> = BTreeMap::new();
@@ -127,8 +135,15 @@ impl<'o> World<'o> {
         self.tiers.get(name).cloned()
     }
 
-    pub(super) fn sets(&self) -> &[Set<'o>] {
-        &self.sets
+    /// The network sets and host endpoints; `None` when too many were looked at already.
+    pub(super) fn sets(&self) -> Option<&[Set<'o>]> {
+        self.affords(self.sets.len()).then_some(&self.sets)
+    }
+
+    fn affords(&self, looks: usize) -> bool {
+        let left = self.looks.get().checked_sub(looks);
+        self.looks.set(left.unwrap_or(0));
+        left.is_some()
     }
 
     pub(super) fn service(&self, namespace: &str, name: &str) -> Option<&'o Service> {
@@ -158,6 +173,15 @@ impl<'o> World<'o> {
             return Accounts {
                 surely: by_name,
                 perhaps: None,
+            };
+        }
+        if !self.affords(self.accounts.len()) {
+            return Accounts {
+                surely: LabelMatch {
+                    expression: Expression::Any(Vec::new()),
+                    words: by_name.words,
+                },
+                perhaps: Some(LabelMatch::default()),
             };
         }
         let holds = |(key, labels): &(&(&str, &str), &&Labels)| {
