@@ -4,8 +4,10 @@ mod cmd;
 mod exit;
 mod failure;
 mod findings_view;
+mod manifests;
 mod output;
 mod progress;
+mod sarif;
 mod settings;
 mod when;
 
@@ -60,6 +62,9 @@ enum Command {
     Findings(cmd::findings::Findings),
     /// What the declared policies mean for a connection, and why
     Explain(cmd::explain::Explain),
+    /// What is wrong with policies before they are applied, and who may reach whom
+    #[command(subcommand)]
+    Policy(cmd::policy::Policy),
     /// Looks after the lake
     #[command(subcommand)]
     Lake(cmd::lake::LakeCommand),
@@ -86,6 +91,7 @@ fn run(cli: &Cli) -> Result<Exit, Failure> {
         Command::Analyze(command) => command.run(everywhere),
         Command::Findings(command) => command.run(everywhere),
         Command::Explain(command) => command.run(everywhere),
+        Command::Policy(command) => command.run(everywhere),
         Command::Lake(command) => command.run(everywhere),
         Command::Config(command) => command.run(everywhere),
         Command::Completions(command) => command.run(),

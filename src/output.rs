@@ -20,14 +20,38 @@ pub(crate) enum Format {
     Json,
     /// One JSON object per line.
     Ndjson,
+    /// Comma-separated values, with a line of names.
+    Csv,
+    /// SARIF 2.1.0, for pull requests.
+    Sarif,
+    /// A graph in Graphviz's language.
+    Dot,
+}
+
+impl Format {
+    /// What commands print unless they say otherwise.
+    pub(crate) const COMMON: &[Format] = &[Format::Table, Format::Json, Format::Ndjson];
+
+    /// The word.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Format::Table => "table",
+            Format::Json => "json",
+            Format::Ndjson => "ndjson",
+            Format::Csv => "csv",
+            Format::Sarif => "sarif",
+            Format::Dot => "dot",
+        }
+    }
 }
 
 impl FromStr for Format {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        clap::ValueEnum::from_str(text, false)
-            .map_err(|_| format!("`{text}` is not a format: write table, json or ndjson"))
+        clap::ValueEnum::from_str(text, false).map_err(|_| {
+            format!("`{text}` is not a format: write table, json, ndjson, csv, sarif or dot")
+        })
     }
 }
 
@@ -75,12 +99,12 @@ pub(crate) fn one<T: Serialize>(
     let mut out = stdout();
     match format {
         Format::Table => write!(out, "{}", printable(&text()))?,
-        Format::Json => {
-            serde_json::to_writer_pretty(&mut out, item)?;
-            writeln!(out)?;
-        }
         Format::Ndjson => {
             serde_json::to_writer(&mut out, item)?;
+            writeln!(out)?;
+        }
+        _ => {
+            serde_json::to_writer_pretty(&mut out, item)?;
             writeln!(out)?;
         }
     }

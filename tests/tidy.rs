@@ -417,6 +417,7 @@ fn pages_exist_and_their_links_lead_somewhere() {
         "CONTRIBUTING.md",
         "CHANGELOG.md",
         "LICENSE",
+        "docs/policy-lint.md",
         "docs/tables.md",
     ] {
         assert!(root().join(page).is_file(), "{page} is missing");

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::cmd::explain_bulk;
 use crate::exit::Exit;
 use crate::failure::{Failure, Mistake};
+use crate::manifests;
 use crate::output::{self, Format};
 use crate::settings::{self, Everywhere, Typed};
 use crate::when::{self, When, rfc3339};
@@ -100,6 +101,7 @@ impl Explain {
                     Some("write `-o ndjson`, or leave it out".to_owned()),
                 ));
             }
+            manifests::check_stdin_once(self.inventory.iter().chain([probes]))?;
             return explain_bulk::run(&self.inventory, probes, settings.analyze.engine);
         }
         let (Some(from), Some(to)) = (&self.from, &self.to) else {

@@ -8,8 +8,6 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::{iter, thread};
 
-use flowaudit_ingest::source::input::{self, Located};
-use flowaudit_ingest::{Input, Problem, Severity as ProblemSeverity};
 use flowaudit_rules::bulk::{Bulk, ProbeError};
 use flowaudit_rules::cluster::Cluster;
 use flowaudit_rules::evaluate::Engine;
@@ -17,13 +15,12 @@ use flowaudit_rules::kubernetes::{self, Issue, Object, Severity};
 use flowaudit_rules::policy_set::PolicySet;
 use flowaudit_rules::terway;
 
-use crate::cmd::{ingest, inventory};
+use crate::cmd::inventory;
 use crate::exit::Exit;
 use crate::failure::{Failure, Word, say};
+use crate::manifests;
 use crate::output::{self, counted};
 
-/// A longer manifest is refused.
-const TEXT_BYTES_MAX: u64 = 1 << 30;
 /// Bytes read at once; a longer line is not a probe.
 const BLOCK: usize = 1 << 20;
 /// Fewer probes are not worth a second thread.
@@ -91,63 +88,17 @@ struct World {
 
 impl World {
     fn read(paths: &[PathBuf]) -> Result<World, Failure> {
-        let inputs: Vec<Input> = paths
-            .iter()
-            .map(|path| Input::from(path.as_path()))
-            .collect();
-        let (located, mut problems) = input::locate(&inputs, &is_manifest).map_err(|error| {
-            let help = error.help();
-            Failure::usage(error, help)
-        })?;
         let mut world = World {
             objects: Vec::new(),
             issues: Vec::new(),
             is_whole: true,
         };
-        for located in &located {
-            match text(located) {
-                Ok(text) => {
-                    let manifest = kubernetes::read(&located.name(), &text);
-                    world.objects.extend(manifest.objects);
-                    world.issues.extend(manifest.issues);
-                }
-                Err(error) => problems.push(Problem::failed(
-                    located.name(),
-                    format!("cannot be read: {error}"),
-                    "see to it that it can be, and run again; the answers rest on the others",
-                )),
-            }
-        }
-        ingest::problems(&problems);
-        world.is_whole = !problems
-            .iter()
-            .any(|problem| problem.severity == ProblemSeverity::Failed);
+        world.is_whole = manifests::read(paths, |name, text| {
+            let manifest = kubernetes::read(name, text);
+            world.objects.extend(manifest.objects);
+            world.issues.extend(manifest.issues);
+        })?;
         Ok(world)
-    }
-}
-
-/// Whether a file of a folder is meant; a file that is named itself always is.
-fn is_manifest(path: &Path) -> bool {
-    let ending = path.extension().and_then(|ending| ending.to_str());
-    matches!(ending, Some("yaml" | "yml" | "json"))
-}
-
-fn text(located: &Located) -> io::Result<String> {
-    let (Located::File(path) | Located::Stream(path)) = located else {
-        return text_within(io::stdin().lock());
-    };
-    text_within(File::open(path)?)
-}
-
-fn text_within(file: impl Read) -> io::Result<String> {
-    let mut text = String::new();
-    let bytes = file.take(TEXT_BYTES_MAX + 1).read_to_string(&mut text)?;
-    match bytes as u64 > TEXT_BYTES_MAX {
-        true => Err(io::Error::other(format!(
-            "it is longer than {}",
-            output::bytes(TEXT_BYTES_MAX)
-        ))),
-        false => Ok(text),
     }
 }
 

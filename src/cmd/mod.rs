@@ -12,6 +12,7 @@ pub(crate) mod findings;
 
 pub(crate) mod explain;
 mod explain_bulk;
+pub(crate) mod policy;
 
 pub(crate) mod lake;
 

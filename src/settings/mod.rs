@@ -41,6 +41,7 @@ pub(crate) struct Typed {
     ingest: Ingest,
     analyze: Analyze,
     fail: Fail,
+    formats: Option<&'static [Format]>,
     file: File,
 }
 
@@ -83,6 +84,12 @@ impl Typed {
         self
     }
 
+    /// With the formats in which a command prints, if not the common ones.
+    pub(crate) fn formats(mut self, formats: &'static [Format]) -> Self {
+        self.formats = Some(formats);
+        self
+    }
+
     /// What is meant.
     pub(crate) fn check(self) -> Result<Settings, Failure> {
         let Typed {
@@ -91,6 +98,7 @@ impl Typed {
             ingest: reading,
             analyze: analysing,
             fail,
+            formats,
             file,
         } = self;
         let mut origins = Origins::default();
@@ -147,10 +155,14 @@ impl Typed {
         }
         let lake = origins.pick("lake", everywhere.lake, file.lake);
         let output = origins.pick("output", everywhere.output, file.output);
+        let output = printable(
+            output.unwrap_or_default(),
+            formats.unwrap_or(Format::COMMON),
+        )?;
         let fail_on = origins.pick("fail-on", fail.fail_on, file.fail_on);
         Ok(Settings {
             lake: place(lake.as_deref().unwrap_or(LAKE))?,
-            output: output.unwrap_or_default(),
+            output,
             quiet: everywhere.quiet,
             fail_on: fail_on.unwrap_or_default(),
             cluster: name.unwrap_or_else(|| "default".to_owned()),
@@ -236,7 +248,7 @@ impl Settings {
             .collect();
         vec![
             ("lake", self.lake.display().to_string()),
-            ("output", format!("{:?}", self.output).to_lowercase()),
+            ("output", self.output.as_str().to_owned()),
             ("fail-on", self.fail_on.to_string()),
             ("cluster.name", self.cluster.clone()),
             ("cluster.engine", analyze.engine.to_string()),
@@ -292,6 +304,20 @@ fn within(key: &str, value: usize, least: usize, most: usize) -> Result<usize, F
         Mistake(format!("setting `{key}` cannot be {value}")),
         Some(help),
     ))
+}
+
+/// The format, if it is one of these.
+fn printable(format: Format, formats: &[Format]) -> Result<Format, Failure> {
+    if formats.contains(&format) {
+        return Ok(format);
+    }
+    let words: Vec<&str> = formats.iter().map(|format| format.as_str()).collect();
+    let mistake = Mistake(format!("this command does not print `{}`", format.as_str()));
+    let help = match words.as_slice() {
+        [rest @ .., last] => format!("write {} or {last}", rest.join(", ")),
+        [] => String::new(),
+    };
+    Err(Failure::usage(mistake, Some(help)))
 }
 
 fn place(lake: &str) -> Result<PathBuf, Failure> {

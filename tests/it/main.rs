@@ -7,6 +7,7 @@ mod demo;
 #[expect(dead_code, reason = "the tests of `ingest` use all of the fake")]
 #[path = "../../ingest/tests/fake/mod.rs"]
 mod fake;
+mod policy;
 mod settings;
 mod sources;
 mod text;

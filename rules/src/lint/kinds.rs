@@ -1,7 +1,7 @@
 //! Policy kinds that nothing on an ACK cluster enforces (policy-semantics §4.2).
 
 use super::world::World;
-use super::{Finding, Found, Lint, Needs, Severity};
+use super::{Finding, Found, Lint, Needs, Severity, advice};
 
 pub(super) const NOT_ENFORCED: Lint = Lint {
     id: "kind-not-enforced",
@@ -40,7 +40,7 @@ pub(super) fn find(world: &World<'_>, found: &mut Found) {
                 "{whose} {} is not among the policies that ACK enforces: what it denies stays open there",
                 object.kind
             ),
-            fix: Some(NOT_ENFORCED.fix.to_owned()),
+            fix: Some(advice(&NOT_ENFORCED)),
             depends_on: Vec::new(),
         });
     }

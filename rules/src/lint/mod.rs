@@ -241,6 +241,16 @@ pub fn lint(input: &Input, engine: Engine) -> Report {
     }
 }
 
+/// What a lint says to do, as the advice of a finding: within a line, not as a sentence of a page.
+fn advice(lint: &Lint) -> String {
+    let sentence = lint.fix.trim_end_matches('.');
+    let mut letters = sentence.chars();
+    match letters.next() {
+        Some(first) => first.to_lowercase().chain(letters).collect(),
+        None => String::new(),
+    }
+}
+
 /// What was found so far.
 #[derive(Default)]
 struct Found {

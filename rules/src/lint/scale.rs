@@ -1,7 +1,7 @@
 //! What Terway and ACK's own kinds are said to bear (policy-semantics §4.2, §4.3).
 
 use super::world::World;
-use super::{Finding, Found, Lint, Needs, Severity};
+use super::{Finding, Found, Lint, Needs, Severity, advice};
 use crate::kubernetes::{Body, Object, Places};
 
 pub(super) const TOO_MANY_POLICIES: Lint = Lint {
@@ -107,7 +107,7 @@ fn add(
         object: Some(object.title()),
         field: (!field.is_empty()).then(|| field.to_owned()),
         message,
-        fix: Some(lint.fix.to_owned()),
+        fix: Some(advice(lint)),
         depends_on: Vec::new(),
     });
 }

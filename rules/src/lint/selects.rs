@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::include::contradiction;
 use super::world::{Declared, Group, World};
-use super::{Found, Lint, Needs, Severity, words};
+use super::{Found, Lint, Needs, Severity, advice, words};
 use crate::cluster::Labels;
 use crate::dialect::network_policy::Peer;
 use crate::selector::Selector;
@@ -123,7 +123,7 @@ fn peer(world: &World<'_>, found: &mut Found, declared: &Declared<'_>, field: &s
                 &NAMESPACES_MATCH_NOTHING,
                 (declared, &namespaces_field),
                 message,
-                NAMESPACES_MATCH_NOTHING.fix,
+                advice(&NAMESPACES_MATCH_NOTHING),
             );
         }
         // Whether it is the namespaces or their labels that are missing cannot be told.

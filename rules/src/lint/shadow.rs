@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::include::{self, Proof};
 use super::world::{Declared, World, peer_list, rule_field};
-use super::{Finding, Found, Lint, Needs, Severity, words};
+use super::{Finding, Found, Lint, Needs, Severity, advice, words};
 use crate::dialect::network_policy::{Direction, Peer, Rule};
 use crate::reading::Engine;
 use crate::verdict::Unspecified;
@@ -242,7 +242,7 @@ fn within<T: PartialEq>(
     let pairs = inner.iter().filter_map(|entry| {
         let by = outer.iter().filter_map(|by| Some((by, covers(entry, by)?)));
         let (by, _) = by.min_by_key(|(_, proof)| proof.unless.len())?;
-        (entry != by).then(|| format!("{} is within {}", words(entry), words(by)))
+        (entry != by).then(|| format!("{} (part of {})", words(entry), words(by)))
     });
     let pairs: Vec<String> = pairs.collect();
     match pairs.is_empty() {
@@ -335,7 +335,7 @@ fn message<T: PartialEq>(
         (Some(entry), Some(other)) if entry == other => format!("repeats entry {by}"),
         (Some(entry), Some(other)) => {
             format!(
-                "entry {by} covers it: {} is within {}",
+                "entry {by} covers it: {} (part of {})",
                 words(entry),
                 words(other)
             )
@@ -370,7 +370,7 @@ fn report(
         });
     }
     let before = found.findings.len();
-    found.add(lint, at, message, lint.fix);
+    found.add(lint, at, message, advice(lint));
     for finding in found.findings.iter_mut().skip(before) {
         let finding: &mut Finding = finding;
         finding.depends_on.clone_from(&depends_on);

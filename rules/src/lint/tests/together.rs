@@ -101,8 +101,8 @@ fn shadowed_and_duplicate_rules() {
     );
     assert_eq!(
         found.findings[0].message,
-        "ingress rule 1 admits all of it: pods `app=cart,tier=a` of namespace shop is within pods `app=cart` of namespace \
-         shop and 198.51.100.0/25 is within 198.51.100.0/24; the ports are the same"
+        "ingress rule 1 admits all of it: pods `app=cart,tier=a` of namespace shop (part of pods `app=cart` of \
+         namespace shop) and 198.51.100.0/25 (part of 198.51.100.0/24); the ports are the same"
     );
     assert!(found.findings[0].depends_on.is_empty());
     // Rules without ports cover those with, ICMP on Cilium aside.
@@ -193,7 +193,7 @@ fn shadowed_peers_and_ports() {
     );
     assert_eq!(
         found.findings[0].message,
-        "entry 0 covers it: pods `app=cart` of namespace shop is within all pods of namespace shop"
+        "entry 0 covers it: pods `app=cart` of namespace shop (part of all pods of namespace shop)"
     );
     assert_eq!(found.findings[1].message, "repeats entry 0");
     let found = check(
