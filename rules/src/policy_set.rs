@@ -179,3 +179,77 @@ fn merge<'m>(a: &'m [usize], b: &'m [usize]) -> impl Iterator<Item = usize> + 'm
         _ => a.next(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubernetes::read;
+
+    const POLICIES: &str = "
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: a, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8, except: [10.1.0.0/16]}}]}]
+---
+apiVersion: policy.networking.k8s.io/v1alpha1
+kind: AdminNetworkPolicy
+metadata: {name: a}
+spec:
+  priority: 1
+  subject: {namespaces: {}}
+  egress: [{action: Deny, to: [{networks: [192.168.0.0/16]}]}]
+";
+
+    fn set() -> PolicySet {
+        PolicySet::from_objects(&read("f", POLICIES).objects).0
+    }
+
+    fn pod(app: &str) -> Pod {
+        Pod {
+            namespace: "shop".into(),
+            name: app.into(),
+            labels: [("app".to_owned(), app.to_owned())].into(),
+            ..Pod::default()
+        }
+    }
+
+    #[test]
+    fn a_policy_by_kind_namespace_and_name() {
+        let set = set();
+        let title = |kind, namespace, name| {
+            let policy = set.policy(kind, namespace, name);
+            policy.map(|policy| policy.id.to_string())
+        };
+        let (np, anp) = (Kind::NetworkPolicy, Kind::AdminNetworkPolicy);
+        let found = title(np, Some("shop"), "a");
+        assert_eq!(found.as_deref(), Some("NetworkPolicy shop/a"));
+        let found = title(anp, None, "a");
+        assert_eq!(found.as_deref(), Some("AdminNetworkPolicy a"));
+        assert_eq!(title(np, Some("shop"), "b"), None);
+        assert_eq!(title(np, Some("dev"), "a"), None);
+        assert_eq!(title(np, None, "a"), None);
+        assert_eq!(title(Kind::ClusterNetworkPolicy, None, "a"), None);
+        assert_eq!((set.len(), set.is_empty()), (2, false));
+        assert!(PolicySet::default().is_empty());
+    }
+
+    #[test]
+    fn every_block_counts_exceptions_too() {
+        let set = set();
+        let mut cidrs: Vec<String> = set.cidrs().map(|cidr| cidr.to_string()).collect();
+        cidrs.sort();
+        assert_eq!(cidrs, ["10.0.0.0/8", "10.1.0.0/16", "192.168.0.0/16"]);
+    }
+
+    #[test]
+    fn isolated_is_whom_a_network_policy_selects() {
+        let (set, cluster) = (set(), Cluster::default());
+        let isolates = |app, direction| set.isolates(&pod(app), &cluster, direction);
+        assert!(isolates("web", Direction::Ingress));
+        // An admin policy speaks of egress, and isolates no one.
+        assert!(!isolates("web", Direction::Egress));
+        assert!(!isolates("db", Direction::Ingress));
+    }
+}

@@ -110,6 +110,25 @@ fn two_pods_on_one_address_are_not_guessed() {
     );
 }
 
+/// Rules that cannot be evaluated, far more than can be tried one by one: the answer is honest all the same.
+#[test]
+fn thousands_of_rules_that_cannot_be_evaluated() {
+    let rules = "{from: [{moons: 1}]}, ".repeat(5_000);
+    let policy = format!(
+        "apiVersion: network.alibabacloud.com/v1beta2\nkind: GlobalNetworkPolicy\nmetadata: {{name: many}}\nspec: {{ingress: [{rules}]}}\n"
+    );
+    let manifest = read("world.yaml", &format!("{WORLD}---\n{policy}"));
+    let (cluster, _) = Cluster::from_objects(&manifest.objects);
+    let (policies, _) = PolicySet::from_objects(&manifest.objects);
+    let bulk = Bulk::new(&policies, &cluster, Engine::Felix);
+    let mut answers = String::new();
+    let probe = r#"{"src":"shop/cart","dst":"shop/checkout","port":1,"protocol":"TCP"}"#;
+    bulk.answer(probe, &mut answers).unwrap();
+    let expected =
+        r#""verdict":"unspecified","unspecified":["not-evaluated"],"default_reading":"denied""#;
+    assert!(answers.contains(expected), "{answers}");
+}
+
 #[test]
 fn the_probe_is_repeated_as_it_was_written() {
     let reply = answer(r#"{"protocol":"icmp","src":"198.51.100.7","dst":"::ffff:198.51.100.8"}"#);

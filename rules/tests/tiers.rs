@@ -172,6 +172,8 @@ proptest! {
             let verdict = evaluate(&set, &cluster, Engine::Unknown, &connection);
             let found = (verdict.outcome, verdict.ingress.tier);
             prop_assert_eq!(found, policies.expected(client), "{}: {:?}", client, &policies);
+            let isolated = policies.network_policies.is_some() || verdict.outcome == Outcome::Denied;
+            prop_assert_eq!(verdict.ingress.isolated, isolated, "{}: {:?}", client, &policies);
             prop_assert_eq!(bulk.evaluate(&connection), verdict);
         }
     }

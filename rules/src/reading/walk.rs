@@ -200,4 +200,56 @@ mod tests {
         assert_eq!(readings.ask(Unspecified::BlockOnPod), Reading::Matches);
         assert_eq!(readings.next(), Next::Done);
     }
+
+    #[test]
+    fn more_than_anyone_can_try_is_said_and_not_tried() {
+        let things = [0_u8; ASKED_MAX + 1];
+        let ask_about = |count: usize, readings: &mut Readings| {
+            for thing in things.iter().take(count) {
+                readings.ask(Asking::of(Unspecified::NotEvaluated, thing));
+            }
+        };
+        let mut readings = Readings::new(Reader::Engine(Engine::Felix));
+        ask_about(ASKED_MAX, &mut readings);
+        assert_eq!(readings.next(), Next::More);
+        let mut readings = Readings::new(Reader::Engine(Engine::Felix));
+        ask_about(ASKED_MAX + 1, &mut readings);
+        assert_eq!(readings.next(), Next::TooMany);
+        // Eleven questions of two readings have 2048 combinations, ten 1024.
+        for (questions, ended) in [(11, Next::TooMany), (10, Next::Done)] {
+            let mut readings = Readings::new(Reader::Engine(Engine::Felix));
+            let mut tried = 0;
+            let last = loop {
+                tried += 1;
+                ask_about(questions, &mut readings);
+                match readings.next() {
+                    Next::More => {}
+                    last => break last,
+                }
+            };
+            assert_eq!((tried, last), (COMBINATIONS_MAX, ended));
+        }
+    }
+
+    #[test]
+    fn two_things_are_two_questions() {
+        let (one, two) = (1_u8, 2_u8);
+        let mut readings = Readings::new(Reader::Engine(Engine::Unknown));
+        let mut seen = Vec::new();
+        loop {
+            let mut matches = |thing| {
+                readings.ask(Asking::of(Unspecified::NotEvaluated, thing)) == Reading::Matches
+            };
+            let answers = (matches(&one), matches(&two));
+            assert_eq!((matches(&one), matches(&two)), answers);
+            seen.push(answers);
+            if readings.next() != Next::More {
+                break;
+            }
+        }
+        assert_eq!(
+            seen,
+            [(false, false), (false, true), (true, false), (true, true)]
+        );
+    }
 }

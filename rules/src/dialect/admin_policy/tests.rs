@@ -67,6 +67,12 @@ fn priority() {
         &["error spec.priority is missing"],
     );
     check("BaselineAdminNetworkPolicy", "v1alpha1", SUBJECT, &[]);
+    check(
+        "BaselineAdminNetworkPolicy",
+        "v1alpha1",
+        &format!("priority: 1, {SUBJECT}"),
+        &["warning spec has no field `priority`, which therefore means nothing"],
+    );
 }
 
 #[test]
@@ -235,7 +241,7 @@ fn peers() {
         "[{pods: {podSelector: {}}}]",
         "[{nodes: {}}]",
         "[{networks: [10.0.0.0/8, \"2001:db8::/32\"]}]",
-        "[{domainNames: [www.example.com, \"*.example.com\", a.b.]}]",
+        "[{domainNames: [www.example.com, \"*.example.com\", a.b., a_b-c.com]}]",
     ] {
         check_older(&egress(good), &[]);
         check_newer(&egress(good).replace("Allow", "Accept"), &[]);
@@ -244,6 +250,15 @@ fn peers() {
     for (bad, message) in [
         ("[]", format!("error {at} must not be empty")),
         ("null", format!("error {at} is missing")),
+        ("7", format!("error {at} must be a list, is the number 7")),
+        (
+            "[{domainNames: [a-.com]}]",
+            format!("error {at}[0].domainNames[0] `a-.com` is not a domain name"),
+        ),
+        (
+            "[{domainNames: [a!b.com]}]",
+            format!("error {at}[0].domainNames[0] `a!b.com` is not a domain name"),
+        ),
         (
             "[{namespaces: {}, nodes: {}}]",
             format!("error {at}[0] must have one field only"),
@@ -404,6 +419,13 @@ fn named_ports_have_no_place_beside_what_has_none() {
         let message = "error spec.egress[0] has a named port beside networks, nodes or domain names, which have none";
         check_older(
             &format!("egress: [{{action: Allow, to: [{{{peer}}}], ports: [{{namedPort: a}}]}}]"),
+            &[message],
+        );
+        let ports = "[{portNumber: {port: 1}}, {namedPort: a}]";
+        check_older(
+            &format!(
+                "egress: [{{action: Allow, to: [{{namespaces: {{}}}}, {{{peer}}}], ports: {ports}}}]"
+            ),
             &[message],
         );
         check_newer(
