@@ -203,6 +203,7 @@ fn types_come_from_the_other_call() {
 fn an_enterprise_group_with_what_only_basic_groups_have() {
     let text = json!({
         "SecurityGroupId": "sg-a", "SecurityGroupType": "enterprise", "InnerAccessPolicy": "Accept",
+        "Permissions": {"Permission": [rule_answer(0, "egress Accept 1 ALL -1/-1 0.0.0.0/0")]},
     });
     let manifest = one(&text.to_string());
     assert_eq!(
