@@ -49,7 +49,7 @@ impl Demo {
             "sample logs of a made-up cluster, {} files",
             SET.len()
         ));
-        settings.lake = dir.join("lake");
+        settings.lake = dir.join("lake").as_path().into();
         let named = |folder: &str| [Input::from(dir.join(folder).as_path())];
         // Programs get the findings, people the walk to them.
         let show = |text: &str| match settings.output {

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::fail_on::FailOn;
 use super::keys::{Analyze, Cluster, Ingest, text};
+use super::place::Oss;
 use super::sources::Sources;
 use crate::failure::{Failure, Mistake};
 use crate::output::Format;
@@ -26,6 +27,7 @@ pub(super) struct File {
     pub(super) output: Option<Format>,
     #[serde(deserialize_with = "text")]
     pub(super) fail_on: Option<FailOn>,
+    pub(super) oss: Oss,
     pub(super) cluster: Cluster,
     pub(super) ingest: Ingest,
     pub(super) analyze: Analyze,

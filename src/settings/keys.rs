@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
 use super::fail_on::FailOn;
+use super::place::Oss;
 use super::size::Size;
 use crate::output::Format;
 use crate::when::Span;
@@ -28,11 +29,11 @@ pub(crate) struct Everywhere {
         hide_env_values = true
     )]
     pub config: Option<PathBuf>,
-    /// The lake: a directory [default: flowaudit-lake]
+    /// The lake: a directory, or `oss://bucket/prefix` [default: flowaudit-lake]
     #[arg(
         long,
         global = true,
-        value_name = "DIR",
+        value_name = "PLACE",
         env = "FLOWAUDIT_LAKE",
         hide_env_values = true
     )]
@@ -52,6 +53,8 @@ pub(crate) struct Everywhere {
     /// No progress and no closing words on standard error; errors and warnings stay
     #[arg(short, long, global = true)]
     pub quiet: bool,
+    #[command(flatten)]
+    pub oss: Oss,
 }
 
 /// The cluster: `cluster:` in the file.

@@ -9,21 +9,24 @@
 mod fail_on;
 mod file;
 mod keys;
+mod place;
 mod size;
 mod sources;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use chrono::TimeDelta;
 use flowaudit_ingest::decode::text::Layout;
 use flowaudit_lake::Lake;
+use flowaudit_lake::cloud::Access;
 use ipnet::IpNet;
 
 pub(crate) use self::fail_on::FailOn;
 use self::file::File;
 pub(crate) use self::keys::{Analyze, Cluster, Everywhere, Fail, Ingest};
+pub(crate) use self::place::Place;
 use self::size::Size;
 pub(crate) use self::sources::{Sls, Source, Sources};
 use crate::failure::{Failure, Mistake, tell};
@@ -154,6 +157,11 @@ impl Typed {
                 within("external-addresses-max", addresses, 1, 1 << 20)?;
         }
         let lake = origins.pick("lake", everywhere.lake, file.lake);
+        let access = Access {
+            endpoint: origins.pick("oss.endpoint", everywhere.oss.endpoint, file.oss.endpoint),
+            region: origins.pick("oss.region", everywhere.oss.region, file.oss.region),
+            style: None,
+        };
         let output = origins.pick("output", everywhere.output, file.output);
         let output = printable(
             output.unwrap_or_default(),
@@ -161,7 +169,8 @@ impl Typed {
         )?;
         let fail_on = origins.pick("fail-on", fail.fail_on, file.fail_on);
         Ok(Settings {
-            lake: place(lake.as_deref().unwrap_or(LAKE))?,
+            lake: Place::parse(lake.as_deref().unwrap_or(LAKE), access.clone())?,
+            access,
             output,
             quiet: everywhere.quiet,
             fail_on: fail_on.unwrap_or_default(),
@@ -200,7 +209,9 @@ impl Origins {
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     /// The lake.
-    pub lake: PathBuf,
+    pub lake: Place,
+    /// How to get to buckets.
+    pub access: Access,
     /// How results are printed.
     pub output: Format,
     /// Whether standard error is for errors and warnings only.
@@ -222,12 +233,12 @@ pub(crate) struct Settings {
 impl Settings {
     /// Opens the lake, which must be there.
     pub(crate) fn open_lake(&self) -> Result<Lake, Failure> {
-        Ok(Lake::open(&self.lake)?)
+        self.lake.open()
     }
 
     /// Opens the lake, or makes it.
     pub(crate) fn create_or_open_lake(&self) -> Result<Lake, Failure> {
-        Ok(Lake::create_or_open(&self.lake)?)
+        self.lake.create_or_open()
     }
 
     /// A closing word on standard error, unless none is wanted.
@@ -247,7 +258,12 @@ impl Settings {
             .map(IpNet::to_string)
             .collect();
         vec![
-            ("lake", self.lake.display().to_string()),
+            ("lake", self.lake.to_string()),
+            ("oss.region", self.access.region.clone().unwrap_or_default()),
+            (
+                "oss.endpoint",
+                self.access.endpoint.clone().unwrap_or_default(),
+            ),
             ("output", self.output.as_str().to_owned()),
             ("fail-on", self.fail_on.to_string()),
             ("cluster.name", self.cluster.clone()),
@@ -320,17 +336,6 @@ fn printable(format: Format, formats: &[Format]) -> Result<Format, Failure> {
     Err(Failure::usage(mistake, Some(help)))
 }
 
-fn place(lake: &str) -> Result<PathBuf, Failure> {
-    if lake.contains("://") {
-        let mistake = Mistake(format!("a lake at `{lake}` is not supported yet"));
-        return Err(Failure::usage(
-            mistake,
-            Some("name a directory; object storage comes later".to_owned()),
-        ));
-    }
-    Ok(PathBuf::from(lake))
-}
-
 #[cfg(test)]
 mod tests {
     use flowaudit_rules::evaluate::Engine;
@@ -353,7 +358,7 @@ mod tests {
             "lake: /data/lake\nfail-on: high\ncluster: {engine: felix, ranges: [10.0.0.0/8]}\nanalyze:\n  threads: 1\n  skew: 5s\n  tuple-memory: 64MiB\n",
         )
         .unwrap();
-        assert_eq!(settings.lake, Path::new("/data/lake"));
+        assert_eq!(settings.lake.to_string(), "/data/lake");
         assert_eq!(settings.analyze.engine, Engine::Felix);
         assert_eq!(settings.analyze.skew_us, 5_000_000);
         assert_eq!(settings.analyze.tuple_memory_bytes, 64 << 20);
@@ -381,7 +386,7 @@ mod tests {
             ..Typed::default()
         };
         let settings = typed.check().unwrap();
-        assert_eq!(settings.lake, Path::new("b"));
+        assert_eq!(settings.lake.to_string(), "b");
         assert_eq!(settings.analyze.engine, Engine::Cilium);
     }
 

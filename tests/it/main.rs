@@ -1,12 +1,17 @@
 //! What a user sees, through the binary: one file per concern.
 #![cfg(test)]
 
+#[path = "../../lake/tests/fake_oss/mod.rs"]
+#[expect(dead_code, reason = "a bucket for the binary needs few of its faults")]
+mod fake_oss;
+
 mod bad_input;
 mod bulk;
 mod demo;
 #[expect(dead_code, reason = "the tests of `ingest` use all of the fake")]
 #[path = "../../ingest/tests/fake/mod.rs"]
 mod fake;
+mod oss;
 mod policy;
 mod settings;
 mod sources;

@@ -27,7 +27,7 @@ fn a_mistake_in_the_file_is_named_with_its_line() {
         ("lake: [\n", "set.yaml:"),
         (
             "lake: oss://bucket/prefix\n",
-            "a lake at `oss://bucket/prefix` is not supported yet",
+            "neither endpoint nor region of bucket `bucket` is set",
         ),
     ] {
         let place = Place::new();
