@@ -110,7 +110,9 @@ impl From<AnalyzeError> for Failure {
             AnalyzeError::UnknownParty { .. } | AnalyzeError::UncertainParty { .. } => {
                 Failure::usage(error, help)
             }
-            AnalyzeError::Value { .. } => Failure::outside(error, help),
+            AnalyzeError::Value { .. } | AnalyzeError::Coverage { .. } => {
+                Failure::outside(error, help)
+            }
         }
     }
 }

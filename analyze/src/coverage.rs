@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use flowaudit_lake::Hour;
 use flowaudit_lake::table::coverage::CoverageRow;
 
+use crate::error::AnalyzeError;
+
 /// The steps, in the order in which a record takes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Step {
@@ -25,6 +27,16 @@ pub enum Step {
 }
 
 impl Step {
+    /// All steps, in order.
+    pub const ALL: [Step; 6] = [
+        Step::Read,
+        Step::Identify,
+        Step::Orient,
+        Step::Judge,
+        Step::Observe,
+        Step::Classify,
+    ];
+
     /// The word in the column `step`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -68,6 +80,23 @@ impl Coverage {
             .sum()
     }
 
+    /// Refuses an hour in which some step does not account for each of its `records`: what is not accounted for was
+    /// lost or doubled on the way, and figures that do not add up are not published.
+    pub fn check(&self, hour: Hour, records: u64) -> Result<(), AnalyzeError> {
+        match Step::ALL
+            .into_iter()
+            .find(|step| self.total(*step) != records)
+        {
+            None => Ok(()),
+            Some(step) => Err(AnalyzeError::Coverage {
+                hour,
+                step: step.as_str(),
+                counted: self.total(step),
+                records,
+            }),
+        }
+    }
+
     /// Records of one outcome.
     pub fn records(&self, step: Step, outcome: &str) -> u64 {
         let counts = self
@@ -93,5 +122,37 @@ impl Coverage {
             records: i64::try_from(records).unwrap_or(i64::MAX),
         };
         self.iter().map(row).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_that_loses_or_doubles_a_record_is_refused() {
+        let hour = Hour::of_us(0);
+        let mut coverage = Coverage::default();
+        assert!(coverage.check(hour, 0).is_ok());
+        for step in Step::ALL {
+            coverage.count(step, "some", 2);
+            coverage.count(step, "others", 1);
+        }
+        assert!(coverage.check(hour, 3).is_ok());
+        for step in Step::ALL {
+            let mut one_more = coverage.clone();
+            one_more.count(step, "some", 1);
+            let Err(AnalyzeError::Coverage {
+                step: named,
+                counted: 4,
+                records: 3,
+                ..
+            }) = one_more.check(hour, 3)
+            else {
+                panic!("{step:?} counts a record twice");
+            };
+            assert_eq!(named, step.as_str());
+            assert!(one_more.check(hour, 4).is_err(), "all others lack one");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What can go wrong in an analysis. All of it lies outside: the lake is left as it was.
 
-use flowaudit_lake::LakeError;
+use flowaudit_lake::{Hour, LakeError};
 
 /// Why an analysis, or a question about the past, could not be answered.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +20,19 @@ pub enum AnalyzeError {
         value: String,
         /// What the column holds.
         wanted: &'static str,
+    },
+
+    /// The outcomes of a step do not add up to the records of the hour. A mistake of ours; nothing is published.
+    #[error("hour `{hour}`: step `{step}` accounts for {counted} records of {records}")]
+    Coverage {
+        /// The hour.
+        hour: Hour,
+        /// The step.
+        step: &'static str,
+        /// Records that the step accounts for.
+        counted: u64,
+        /// Records of the hour.
+        records: u64,
     },
 
     /// A party named in a question does not exist at that time.
@@ -51,6 +64,10 @@ impl AnalyzeError {
             AnalyzeError::Value { .. } => {
                 Some("remove that file with `flowaudit lake verify`'s advice, or restore it, and repeat".into())
             }
+            AnalyzeError::Coverage { .. } => Some(
+                "nothing was written for that day; this is a mistake in flowaudit, please report it with the output of `flowaudit lake stats`"
+                    .into(),
+            ),
             AnalyzeError::UnknownParty { .. } => Some(
                 "name a pod as `namespace/name`, or import an inventory that covers that time with `flowaudit inventory import`"
                     .into(),

@@ -8,7 +8,7 @@ use flowaudit_lake::table::endpoints::EndpointRow;
 use flowaudit_lake::table::objects::ObjectRow;
 use flowaudit_lake::{FileEntry, Hour, Lake, read};
 
-use crate::coverage::{Coverage, Step};
+use crate::coverage::Coverage;
 use crate::decide::{Context, decide};
 use crate::edges::Edges;
 use crate::error::AnalyzeError;
@@ -160,7 +160,7 @@ pub fn analyse_hour(
             );
         });
     }
-    debug_assert_eq!(coverage.total(Step::Read), scan.records());
+    coverage.check(hour, scan.records())?;
     Ok(Analysed {
         hour,
         edges: edges.rows(hour, book, &judge),
