@@ -16,7 +16,8 @@
 use std::process::Command;
 use std::time::Instant;
 
-use flowaudit_analyze::hour::{Inventory, analyse_hour};
+use flowaudit_analyze::gaps::Gaps;
+use flowaudit_analyze::hour::{Inventory, Unit, analyse_hour};
 use flowaudit_analyze::{Selection, Settings, run};
 use flowaudit_lake::read;
 use flowaudit_lake::table::endpoints::EndpointRow;
@@ -73,7 +74,7 @@ fn main() {
         objects: read::rows(&lake, &snapshot).expect("objects"),
     };
     let hour = Hour::of_us(HOUR_US);
-    let files = snapshot.files_in(Table::Flows, Partition::Hour(hour));
+    let unit = Unit::of(&snapshot, hour, &Gaps::default());
     let glob = directory.path().join("lake/flows/*/*/*.parquet");
     for threads in [1, 2] {
         let settings = Settings {
@@ -83,7 +84,7 @@ fn main() {
         let book = inventory.book(&settings);
         for _ in 0..2 {
             let (cpu, start) = (cpu_seconds(), Instant::now());
-            let analysed = analyse_hour(&lake, hour, files, &inventory, &book, &settings)
+            let analysed = analyse_hour(&lake, &unit, &inventory, &book, &settings)
                 .expect("an analysis");
             let (cpu, wall) = (cpu_seconds() - cpu, start.elapsed().as_secs_f64());
             println!(

@@ -98,6 +98,7 @@ pub fn classify(declared: Declared, observed: Observed) -> Class {
         (D::ByGap | D::ByRuleAndGap, O::Established | O::Refused) => Class::Unprotected,
         (D::ByGap | D::ByRuleAndGap, O::Unanswered) => Class::UnprotectedTried,
         (D::ByGap, O::Rejected) => Class::RejectedOutsidePolicy,
+        (D::DeniedIngress | D::ByRule | D::ByRuleAndGap | D::ByGap, O::Unknown) => Class::Unjudged,
         (D::Exempt, O::Rejected) => Class::RejectedOutsidePolicy,
         (D::Exempt, _) => Class::OutsidePolicy,
         (D::Unspecified, _) => Class::Unjudged,

@@ -12,7 +12,7 @@ use flowaudit_lake::read::{TableFile, is_same_dictionary};
 use flowaudit_lake::table::flows::DIRECTION_OUT;
 
 use crate::error::AnalyzeError;
-use crate::scan::Hour;
+use crate::scan::Scan;
 
 /// The columns the kernel reads, in the order of [`Columns`].
 pub(crate) const COLUMNS: &[&str] = &[
@@ -31,6 +31,24 @@ pub(crate) const COLUMNS: &[&str] = &[
     "action",
 ];
 
+/// The same, and the interface last.
+pub(crate) const COLUMNS_AND_ENI: &[&str] = &[
+    "start_time",
+    "end_time",
+    "vpc_id",
+    "direction",
+    "src_addr",
+    "src_port",
+    "dst_addr",
+    "dst_port",
+    "protocol",
+    "packets",
+    "bytes",
+    "tcp_flags",
+    "action",
+    "eni_id",
+];
+
 /// What `action` says where a security group or network ACL refused the packets.
 const REJECT: &str = "REJECT";
 
@@ -39,8 +57,10 @@ const REJECT: &str = "REJECT";
 pub(crate) struct End {
     pub(crate) address: u32,
     pub(crate) hash: u64,
-    /// The holding, unless the holder changes within the hour.
+    /// The holding, unless the holder changes meanwhile.
     pub(crate) whole: Option<u32>,
+    /// Whether what is declared may change for this end.
+    pub(crate) concerned: bool,
 }
 
 /// What the dictionaries of the row group at hand mean.
@@ -49,8 +69,8 @@ pub(crate) struct Dictionaries {
     src: Ends,
     dst: Ends,
     vpc_values: Option<ArrayRef>,
-    pub(crate) is_out: Vec<bool>,
-    pub(crate) is_reject: Vec<bool>,
+    is_out: Vec<bool>,
+    is_reject: Vec<bool>,
 }
 
 /// The values of one address column, per VPC that its rows stand in (none first).
@@ -64,7 +84,7 @@ impl Dictionaries {
     /// Looks up what is new: once per row group, unless the row group has several VPCs.
     pub(crate) fn update(
         &mut self,
-        hour: &Hour<'_>,
+        scan: &Scan<'_>,
         columns: &Columns<'_>,
         file: &TableFile,
     ) -> Result<(), AnalyzeError> {
@@ -94,9 +114,9 @@ impl Dictionaries {
                 .for_each(|key| used[key.map_or(0, |key| key as usize + 1)] = true),
         }
         self.src
-            .update(columns.src, "src_addr", &used, vpcs, hour, file)?;
+            .update(columns.src, "src_addr", &used, vpcs, scan, file)?;
         self.dst
-            .update(columns.dst, "dst_addr", &used, vpcs, hour, file)
+            .update(columns.dst, "dst_addr", &used, vpcs, scan, file)
     }
 
     #[inline]
@@ -110,16 +130,25 @@ impl Dictionaries {
         let dst = columns.dst.keys().value(row) as usize;
         (self.src.by_vpc[vpc][src], self.dst.by_vpc[vpc][dst])
     }
+
+    /// Whether a record was made where its packets left, and whether they were rejected.
+    #[inline]
+    pub(crate) fn signs(&self, columns: &Columns<'_>, row: usize) -> (bool, bool) {
+        (
+            self.is_out[columns.direction.keys().value(row) as usize],
+            self.is_reject[columns.action.keys().value(row) as usize],
+        )
+    }
 }
 
 impl Ends {
-    pub(crate) fn update(
+    fn update(
         &mut self,
         column: &DictionaryArray<Int32Type>,
         name: &'static str,
         used: &[bool],
         vpcs: &ArrayRef,
-        hour: &Hour<'_>,
+        scan: &Scan<'_>,
         file: &TableFile,
     ) -> Result<(), AnalyzeError> {
         if !self
@@ -141,7 +170,7 @@ impl Ends {
             let vpc = vpc
                 .checked_sub(1)
                 .map(|key| vpcs.as_string::<i32>().value(key));
-            let mut parties = hour.parties();
+            let mut parties = scan.parties();
             ends.reserve(texts.len());
             for text in texts.iter().map(Option::unwrap_or_default) {
                 let address: IpAddr = text.parse().map_err(|_| AnalyzeError::Value {
@@ -150,12 +179,17 @@ impl Ends {
                     value: text.chars().take(64).collect(),
                     wanted: "an address",
                 })?;
-                let (number, known) = parties.address(address, vpc, hour.book, hour.within);
-                let whole = known.whole();
+                let (number, known) = parties.address(address, vpc, &scan.known);
+                let (hash, whole) = (known.hash, known.whole());
+                let concerned = match whole {
+                    Some(whole) => parties.holding(whole).concerned,
+                    None => !scan.known.timeline.is_constant(),
+                };
                 ends.push(End {
                     address: number,
-                    hash: known.hash,
+                    hash,
                     whole,
+                    concerned,
                 });
             }
         }
@@ -177,7 +211,7 @@ pub(crate) struct Columns<'b> {
     pub(crate) start: &'b [i64],
     pub(crate) end: &'b [i64],
     vpc: &'b DictionaryArray<Int32Type>,
-    pub(crate) direction: &'b DictionaryArray<Int32Type>,
+    direction: &'b DictionaryArray<Int32Type>,
     src: &'b DictionaryArray<Int32Type>,
     src_port: &'b [i32],
     dst: &'b DictionaryArray<Int32Type>,
@@ -186,7 +220,7 @@ pub(crate) struct Columns<'b> {
     pub(crate) packets: &'b [i64],
     pub(crate) bytes: &'b [i64],
     flags: &'b arrow_array::Int32Array,
-    pub(crate) action: &'b DictionaryArray<Int32Type>,
+    action: &'b DictionaryArray<Int32Type>,
 }
 
 impl<'b> Columns<'b> {

@@ -68,6 +68,8 @@ pub struct Observation {
     pub start_us: i64,
     /// End of the record, microseconds since the epoch.
     pub end_us: i64,
+    /// Whether it begins within a margin of the hour's first instant, of its last.
+    pub near_border: [bool; 2],
 }
 
 /// Packets and bytes of one way at one of the two interfaces that may have logged it.
@@ -103,13 +105,18 @@ pub struct Tuple {
     pub last_us: i64,
     /// How many records were folded in.
     pub records: u32,
-    bits: u8,
+    bits: u16,
 }
 
 /// Bits of `Tuple::bits`, per way: something was rejected, something was accepted, flags were recorded.
-const REJECTED: u8 = 1;
-const ACCEPTED: u8 = 4;
-const FLAGS_KNOWN: u8 = 16;
+const REJECTED: u16 = 1;
+const ACCEPTED: u16 = 4;
+const FLAGS_KNOWN: u16 = 16;
+/// Bit of `Tuple::bits`: more about it stands beside the hour.
+const AT_EDGE: u16 = 64;
+/// Bits of `Tuple::bits`, per end (`a`, `b`): its interface logged near the hour's first instant, near its last.
+const NEAR_FIRST: u16 = 256;
+const NEAR_LAST: u16 = 1024;
 
 impl Tuple {
     fn new(key: TupleKey) -> Tuple {
@@ -137,6 +144,9 @@ impl Tuple {
             self.flags[way] |= flags;
             self.bits |= FLAGS_KNOWN << way;
         }
+        let end = way ^ usize::from(!record.at_source);
+        let [first, last] = record.near_border.map(u16::from);
+        self.bits |= (NEAR_FIRST * first | NEAR_LAST * last) << end;
         self.first_us = self.first_us.min(record.start_us);
         self.last_us = self.last_us.max(record.end_us);
         self.records = self.records.saturating_add(1);
@@ -179,6 +189,16 @@ impl Tuple {
     /// OR of the TCP flags of this way; `None` where no record carried flags.
     pub fn flags(&self, way: Way) -> Option<u8> {
         (self.bits & (FLAGS_KNOWN << way as u8) != 0).then_some(self.flags[way as usize])
+    }
+
+    /// Whether there is more about it outside the hour, or packets of it may stand in two hours.
+    pub fn is_at_edge(&self) -> bool {
+        self.bits & AT_EDGE != 0
+    }
+
+    /// Whether the interface at end `a` (0), `b` (1) logged within a margin of the hour's first (0), last (1) instant.
+    pub fn logged_near(&self, border: usize, end: usize) -> bool {
+        self.bits & ([NEAR_FIRST, NEAR_LAST][border] << end) != 0
     }
 
     /// Any record went this way, accepted or not.
@@ -265,6 +285,59 @@ impl TupleTable {
         }
     }
 
+    /// The tuple with that key.
+    pub fn get(&self, key: &TupleKey) -> Option<&Tuple> {
+        self.position(*key, hash_of(*key))
+            .map(|at| &self.tuples[at])
+    }
+
+    /// Which of a block of keys are those of tuples; `keys` are at most [`BLOCK`].
+    pub fn which(&self, keys: &[TupleKey]) -> [bool; BLOCK] {
+        debug_assert!(keys.len() <= BLOCK);
+        let mut known = [false; BLOCK];
+        if self.tuples.is_empty() {
+            return known;
+        }
+        let mask = self.entries.len() - 1;
+        let mut hashes = [0u64; BLOCK];
+        for (hash, key) in hashes.iter_mut().zip(keys) {
+            *hash = hash_of(*key);
+        }
+        // Loads of the whole block overlap, and nearly all keys that are not known meet an empty entry here.
+        for (known, hash) in known.iter_mut().zip(&hashes[..keys.len()]) {
+            *known = self.entries[*hash as usize & mask] != 0;
+        }
+        for (n, key) in keys.iter().enumerate() {
+            known[n] = known[n] && self.position(*key, hashes[n]).is_some();
+        }
+        known
+    }
+
+    /// Marks every tuple of which `other` knows something, see [`Tuple::is_at_edge`].
+    pub fn mark_edges(&mut self, other: &TupleTable) {
+        for tuple in &other.tuples {
+            if let Some(at) = self.position(tuple.key, hash_of(tuple.key)) {
+                self.tuples[at].bits |= AT_EDGE;
+            }
+        }
+    }
+
+    fn position(&self, key: TupleKey, hash: u64) -> Option<usize> {
+        let mask = self.entries.len().checked_sub(1)?;
+        let mut position = hash as usize & mask;
+        loop {
+            let entry = self.entries[position];
+            if entry == 0 {
+                return None;
+            }
+            let at = (entry as u32 - 1) as usize;
+            if entry >> 32 == hash >> 32 && self.tuples[at].key == key {
+                return Some(at);
+            }
+            position = (position + 1) & mask;
+        }
+    }
+
     /// Forgets every tuple for which `keep` is false.
     pub fn retain(&mut self, keep: impl FnMut(&Tuple) -> bool) {
         self.tuples.retain(keep);
@@ -340,6 +413,7 @@ mod tests {
             tcp_flags: Some(2),
             start_us: packets,
             end_us: packets + 1,
+            near_border: [false; 2],
         }
     }
 

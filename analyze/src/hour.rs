@@ -1,26 +1,60 @@
-//! One hour: scan, decide bucket by bucket, hand out its edges and coverage.
+//! One hour: scan it and what stands beside it, decide bucket by bucket, hand out its edges and coverage.
 
 use std::cell::OnceCell;
 
+use flowaudit_lake::layout::HOUR_MARGIN_US;
 use flowaudit_lake::table::coverage::CoverageRow;
 use flowaudit_lake::table::edges::EdgeRow;
 use flowaudit_lake::table::endpoints::EndpointRow;
 use flowaudit_lake::table::objects::ObjectRow;
-use flowaudit_lake::{FileEntry, Hour, Lake, read};
+use flowaudit_lake::{FileEntry, Hour, Lake, Partition, Snapshot, Table, read};
 
 use crate::coverage::Coverage;
 use crate::decide::{Context, decide};
 use crate::edges::Edges;
 use crate::error::AnalyzeError;
 use crate::fanin::FanIn;
+use crate::gaps::{Blind, Gaps};
 use crate::identify::{Book, Stretch};
 use crate::judge::{Judge, node_of, pod_of};
-use crate::scan::{self, Bucket};
+use crate::parties::Known;
+use crate::scan::{self, Bucket, Scan};
 use crate::settings::Settings;
 use crate::timeline::Timeline;
 
-/// Windows begin in their hour and last 10 minutes at most; twice that is allowed for.
+/// Windows begin in their hour or within its margin, and last 10 minutes at most; twice that is allowed for.
 const WINDOW_MAX_US: i64 = 20 * 60 * 1_000_000;
+
+/// Everything but the inventory that the analysis of one hour looks at.
+#[derive(Debug, Clone)]
+pub struct Unit {
+    /// The hour.
+    pub hour: Hour,
+    /// The files that hold its records.
+    pub files: Vec<FileEntry>,
+    /// Files of the hours beside it that may hold records within its margin.
+    pub beside: Vec<FileEntry>,
+    /// What the log lost around it.
+    pub gaps: Gaps,
+}
+
+impl Unit {
+    /// The hour as it stands in a snapshot, with the gaps of its day.
+    pub fn of(snapshot: &Snapshot, hour: Hour, gaps: &Gaps) -> Unit {
+        let files = |hour| snapshot.files_in(Table::Flows, Partition::Hour(hour));
+        let beside = [hour.previous(), hour.next()].into_iter().flat_map(files);
+        let near = |entry: &&FileEntry| match (entry.min_us, entry.max_us) {
+            (Some(min), Some(max)) => hour.is_concerned_by(min, max.saturating_add(1)),
+            _ => true,
+        };
+        Unit {
+            hour,
+            files: files(hour).to_vec(),
+            beside: beside.filter(near).cloned().collect(),
+            gaps: gaps.near(hour),
+        }
+    }
+}
 
 /// What became of an hour.
 #[derive(Debug)]
@@ -97,31 +131,39 @@ impl Inventory {
     }
 }
 
-/// Analyses the records of one hour, given the files that hold them.
+/// Analyses one hour.
 pub fn analyse_hour(
     lake: &Lake,
-    hour: Hour,
-    files: &[FileEntry],
+    unit: &Unit,
     inventory: &Inventory,
     book: &Book,
     settings: &Settings,
 ) -> Result<Analysed, AnalyzeError> {
-    let files = files
-        .iter()
-        .map(|entry| read::open(lake, entry))
-        .collect::<Result<Vec<_>, _>>()?;
+    let hour = unit.hour;
+    let open = |entries: &[FileEntry]| {
+        let files = entries.iter().map(|entry| read::open(lake, entry));
+        files.collect::<Result<Vec<_>, _>>()
+    };
+    let (files, beside) = (open(&unit.files)?, open(&unit.beside)?);
     let within = Stretch {
-        from: hour.start_us(),
-        to: hour.end_us().saturating_add(WINDOW_MAX_US),
+        from: hour.start_us().saturating_sub(HOUR_MARGIN_US),
+        to: hour.end_us().saturating_add(HOUR_MARGIN_US + WINDOW_MAX_US),
     };
     let timeline = inventory.timeline(within, settings);
-    let mut scan = scan::Hour::new(&files, book, &timeline, within);
+    let known = Known {
+        book,
+        timeline: &timeline,
+        within,
+    };
+    let mut scan = Scan::new(hour, &files, &beside, known);
     scan.threads = settings.threads;
     scan.memory = settings.tuple_memory_bytes;
 
     let mut judge = Judge::new(book, &timeline, settings.engine);
     let mut edges = Edges::new(settings.external_addresses_max);
     let mut coverage = Coverage::default();
+    let mut blind = Blind::new(&unit.gaps);
+    let mut interfaces_known = false;
     let fan_in: OnceCell<FanIn> = OnceCell::new();
     let mut todo = vec![Bucket::ALL];
     let mut passes = 0;
@@ -138,6 +180,10 @@ pub fn analyse_hour(
         if fan_in.get().is_none() && scanned.bucket != Bucket::ALL {
             let _ = fan_in.set(scan.fan_in()?);
         }
+        if !interfaces_known && scanned.tuples.iter().any(|tuple| blind.matters_to(tuple)) {
+            blind.find_interfaces(&scan)?;
+            interfaces_known = true;
+        }
         scan.with_parties(|parties, spans| {
             let whole_hour = || {
                 let mut sketch = FanIn::for_records(scan.records());
@@ -149,15 +195,10 @@ pub fn analyse_hour(
                 timeline: &timeline,
                 parties,
                 spans,
+                blind: &blind,
                 fan_in: &|| fan_in.get_or_init(whole_hour),
             };
-            decide(
-                &context,
-                &mut judge,
-                &scanned.tuples,
-                &mut edges,
-                &mut coverage,
-            );
+            decide(&context, &mut judge, &scanned, &mut edges, &mut coverage);
         });
     }
     coverage.check(hour, scan.records())?;

@@ -45,7 +45,8 @@ impl Stretch {
         self.from <= other.to && other.from <= self.to
     }
 
-    fn widened(self, by: i64) -> Stretch {
+    /// The stretch and `by` more on either side.
+    pub fn widened(self, by: i64) -> Stretch {
         Stretch {
             from: self.from.saturating_sub(by),
             to: self.to.saturating_add(by),

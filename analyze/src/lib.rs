@@ -19,7 +19,10 @@ pub mod timeline;
 
 mod columns;
 pub mod fold;
+pub mod parties;
 pub mod scan;
+
+pub mod gaps;
 
 mod wire;
 
@@ -31,8 +34,11 @@ pub mod judge;
 pub mod observe;
 
 pub mod coverage;
-pub mod decide;
 pub mod edges;
+
+mod alike;
+pub mod decide;
+mod group;
 
 pub mod finding;
 

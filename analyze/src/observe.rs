@@ -17,15 +17,18 @@ pub enum Observed {
     Unanswered,
     /// A security group or network ACL refused it.
     Rejected,
+    /// Nothing that came back is in the log, but near it records were lost (see [`crate::gaps`]).
+    Unknown,
 }
 
 impl Observed {
     /// All of them.
-    pub const ALL: [Observed; 4] = [
+    pub const ALL: [Observed; 5] = [
         Observed::Established,
         Observed::Refused,
         Observed::Unanswered,
         Observed::Rejected,
+        Observed::Unknown,
     ];
 
     /// The word in the column `observation`.
@@ -35,11 +38,14 @@ impl Observed {
             Observed::Refused => "refused",
             Observed::Unanswered => "unanswered",
             Observed::Rejected => "rejected",
+            Observed::Unknown => "unknown",
         }
     }
 }
 
 /// What happened to the connection whose packets went `forward` from client to server.
+///
+/// Never [`Observed::Unknown`]: a log without gaps is assumed.
 ///
 /// A reply that was accepted proves more than a rejected record: windows before a change of security group may show the
 /// one and those after it the other.
@@ -112,6 +118,7 @@ mod tests {
                 tcp_flags: *tcp_flags,
                 start_us: 0,
                 end_us: 1,
+                near_border: [false; 2],
             };
             table.fold(&[key], &[record]);
         }

@@ -148,6 +148,7 @@ mod tests {
                 tcp_flags: *tcp_flags,
                 start_us: 0,
                 end_us: 1,
+                near_border: [false; 2],
             };
             table.fold(&[key], &[record]);
         }

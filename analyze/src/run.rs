@@ -12,7 +12,8 @@ use flowaudit_lake::{Date, Hour, Lake, Partition, Snapshot, Table, read};
 use crate::coverage::Coverage;
 use crate::error::AnalyzeError;
 use crate::finding::{self, FindingsOfDay, WorkloadLabels, missing_default_deny};
-use crate::hour::{Inventory, analyse_hour};
+use crate::gaps::Gaps;
+use crate::hour::{Inventory, Unit, analyse_hour};
 use crate::identify::{Book, Stretch};
 use crate::settings::Settings;
 
@@ -97,7 +98,8 @@ pub fn run(
     Ok(summary)
 }
 
-/// The hours of `selection` whose records or inventory changed since they were analysed, in order.
+/// The hours of `selection` whose records or inventory changed since they were analysed, in order. Whoever adds records or
+/// gaps within the margin of the hour beside theirs reopens that stretch.
 pub fn due(snapshot: &Snapshot, selection: &Selection) -> Vec<Hour> {
     let wanted = |hour: &Hour| {
         selection.since_us.is_none_or(|since| hour.end_us() > since)
@@ -138,6 +140,7 @@ impl Day<'_> {
         progress: &mut dyn FnMut(Hour, &Summary),
     ) -> Result<(), AnalyzeError> {
         let mut batch = self.lake.batch_on("analyze", self.snapshot.clone());
+        let gaps = Gaps::read(self.lake, self.snapshot, date)?;
         let mut findings = FindingsOfDay::default();
         let hours: BTreeSet<Hour> = self
             .hours_of(date)
@@ -155,15 +158,9 @@ impl Day<'_> {
                 continue;
             }
             progress(hour, summary);
-            let files = self.snapshot.files_in(Table::Flows, partition);
-            let analysed = analyse_hour(
-                self.lake,
-                hour,
-                files,
-                self.inventory,
-                self.book,
-                self.settings,
-            )?;
+            let unit = Unit::of(self.snapshot, hour, &gaps);
+            let analysed =
+                analyse_hour(self.lake, &unit, self.inventory, self.book, self.settings)?;
             for edge in &analysed.edges {
                 findings.add(edge, self.labels);
             }

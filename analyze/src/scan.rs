@@ -1,27 +1,29 @@
-//! Flow records of one hour → distinct tuples of one bucket.
+//! Flow records of one hour, and those beside it, → distinct tuples of one bucket.
 //!
 //! Threads take row groups from a queue, turn the dictionary of each address column into holdings once, and fold
 //! rows into a table of their own; the tables are merged at the end. The bucket of a record is a symmetric hash of its
 //! two addresses, so that every record of a conversation, from both interfaces and in both directions, is in one.
+//!
+//! Records of the neighbouring hours within [`HOUR_MARGIN_US`] are evidence for tuples of this hour (an opening before
+//! it, an answer after it) and are counted in their own hour only. Those that cannot concern a tuple of this hour are
+//! not kept.
 
 use std::collections::HashMap;
-use std::hash::BuildHasher;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use arrow_array::RecordBatch;
+use flowaudit_lake::Hour;
+use flowaudit_lake::layout::HOUR_MARGIN_US;
 use flowaudit_lake::read::TableFile;
 
 use crate::columns::{COLUMNS, Columns, Dictionaries, End};
 use crate::error::AnalyzeError;
 use crate::fanin::FanIn;
 use crate::fold::{BLOCK, Observation, TUPLE_BYTES, Tuple, TupleKey, TupleTable, Way};
-use crate::identify::{Book, Held, Stretch};
-use crate::timeline::{Spans, Timeline};
-
-/// The seed is fixed: the bucket of an address pair is the same on every machine and in every run.
-const HASHER: foldhash::fast::FixedState = foldhash::fast::FixedState::with_seed(0x0061_7564_6974);
+use crate::identify::Stretch;
+use crate::parties::{Known, Parties};
+use crate::timeline::Spans;
 
 /// A part of the address pairs: those whose symmetric hash ends in `prefix`, `bits` bits long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,9 @@ pub struct Bucket {
     pub prefix: u64,
 }
 
+/// A bucket is not halved further than this; address pairs that share so many bits are one pair.
+const BITS_MAX: u32 = 48;
+
 impl Bucket {
     /// Everything in one bucket.
     pub const ALL: Bucket = Bucket { bits: 0, prefix: 0 };
@@ -41,117 +46,17 @@ impl Bucket {
     }
 }
 
-/// One address in one VPC.
+/// What a scan of one hour needs to know; shared by all threads.
 #[derive(Debug)]
-pub struct Address {
-    /// The address.
-    pub address: IpAddr,
-    /// The VPC of the records; part of what makes the address this one.
-    pub vpc: Option<String>,
-    /// Stable hash of address and VPC.
-    pub hash: u64,
-    /// Instants at which its holder may change within the hour; empty for most.
-    cuts: Vec<i64>,
-    /// The holding where there are no cuts.
-    whole: u32,
-}
-
-impl Address {
-    /// Its holding, unless its holder changes within the hour.
-    pub(crate) fn whole(&self) -> Option<u32> {
-        self.cuts.is_empty().then_some(self.whole)
-    }
-}
-
-/// An address as held by one holder (or none that is known) for the windows of some records.
-#[derive(Debug)]
-pub struct Holding {
-    /// Number of the address.
-    pub address: u32,
-    /// Who held it.
-    pub held: Held,
-}
-
-/// All addresses and holdings that the records of one hour name.
-#[derive(Debug, Default)]
-pub struct Parties {
-    addresses: Vec<Address>,
-    holdings: Vec<Holding>,
-    numbers: HashMap<(IpAddr, Option<String>), u32>,
-    slices: HashMap<(u32, Held), u32>,
-}
-
-impl Parties {
-    /// The holding with that number.
-    pub fn holding(&self, number: u32) -> &Holding {
-        &self.holdings[number as usize]
-    }
-
-    /// The address of a holding.
-    pub fn address_of(&self, holding: u32) -> &Address {
-        &self.addresses[self.holding(holding).address as usize]
-    }
-
-    /// Whether the address of a holding has one holder (or none) all hour.
-    pub fn is_constant(&self, holding: u32) -> bool {
-        self.address_of(holding).cuts.is_empty()
-    }
-
-    /// The address with its number; noted if it is new.
-    pub(crate) fn address(
-        &mut self,
-        text: IpAddr,
-        vpc: Option<&str>,
-        book: &Book,
-        within: Stretch,
-    ) -> (u32, &Address) {
-        let key = (text, vpc.map(str::to_owned));
-        let number = match self.numbers.get(&key) {
-            Some(number) => *number,
-            None => self.note(key, book, within),
-        };
-        (number, &self.addresses[number as usize])
-    }
-
-    fn note(&mut self, key: (IpAddr, Option<String>), book: &Book, within: Stretch) -> u32 {
-        let number = self.addresses.len() as u32;
-        self.addresses.push(Address {
-            address: key.0,
-            vpc: key.1.clone(),
-            hash: HASHER.hash_one((key.0, key.1.as_deref())),
-            cuts: book.cuts(key.0, within),
-            whole: 0,
-        });
-        self.numbers.insert(key, number);
-        let whole = self.slice(number, book, within);
-        self.addresses[number as usize].whole = whole;
-        number
-    }
-
-    /// The holding of an address for one window.
-    fn slice(&mut self, address: u32, book: &Book, window: Stretch) -> u32 {
-        let known = &self.addresses[address as usize];
-        let held = book.held(known.address, known.vpc.as_deref(), window);
-        let next = self.holdings.len() as u32;
-        let number = *self.slices.entry((address, held.clone())).or_insert(next);
-        if number == next {
-            self.holdings.push(Holding { address, held });
-        }
-        number
-    }
-}
-
-/// What an hour's scan needs to know; shared by all threads.
-#[derive(Debug)]
-pub struct Hour<'a> {
-    /// Files of the hour, footers read.
+pub struct Scan<'a> {
+    /// The hour.
+    pub hour: Hour,
+    /// Its files, footers read.
     pub files: &'a [TableFile],
-    /// Who held what.
-    pub book: &'a Book,
-    /// What was declared.
-    pub timeline: &'a Timeline,
-    /// The time that windows of the hour's records may touch.
-    pub within: Stretch,
+    /// Files of the hours beside it.
+    pub beside: &'a [TableFile],
+    /// Who held what, what was declared.
+    pub known: Known<'a>,
     /// Threads to use.
     pub threads: usize,
     /// Memory for tuples, bytes.
@@ -161,27 +66,39 @@ pub struct Hour<'a> {
 }
 
 /// The tuples of one bucket; `bucket` is smaller than asked for where memory ran out.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Scanned {
     /// What was folded.
     pub bucket: Bucket,
-    /// Distinct tuples, in no meaningful order.
+    /// Distinct tuples of the hour, in no meaningful order. Those of which another table holds something are marked
+    /// [`Tuple::is_at_edge`].
     pub tuples: Vec<Tuple>,
+    /// Of the hour before and of the hour after, what may concern these tuples.
+    pub beside: [TupleTable; 2],
+    /// What of the hour before reaches into this hour, and what of this hour reaches into the next: records whose
+    /// packets may stand in the other hour as well, where the other interface logged them.
+    pub straddling: [TupleTable; 2],
 }
 
-impl<'a> Hour<'a> {
+impl Default for Bucket {
+    fn default() -> Self {
+        Bucket::ALL
+    }
+}
+
+impl<'a> Scan<'a> {
     /// An hour that has not been scanned yet.
     pub fn new(
+        hour: Hour,
         files: &'a [TableFile],
-        book: &'a Book,
-        timeline: &'a Timeline,
-        within: Stretch,
-    ) -> Hour<'a> {
-        Hour {
+        beside: &'a [TableFile],
+        known: Known<'a>,
+    ) -> Scan<'a> {
+        Scan {
+            hour,
             files,
-            book,
-            timeline,
-            within,
+            beside,
+            known,
             threads: 1,
             memory: usize::MAX,
             parties: Mutex::default(),
@@ -199,20 +116,6 @@ impl<'a> Hour<'a> {
         self.files.iter().map(TableFile::row_count).sum()
     }
 
-    /// Hands out what the scans met.
-    pub fn into_parties(self) -> (Parties, Spans) {
-        let parties = self
-            .parties
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
-        (
-            parties,
-            self.spans
-                .into_inner()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
-    }
-
     /// Looks at what the scans met so far.
     pub fn with_parties<R>(&self, look: impl FnOnce(&Parties, &Spans) -> R) -> R {
         look(&lock(&self.parties), &lock(&self.spans))
@@ -222,39 +125,64 @@ impl<'a> Hour<'a> {
     pub fn fold(&self, bucket: Bucket) -> Result<Scanned, AnalyzeError> {
         let shared = Shared {
             bits: AtomicU64::new(u64::from(bucket.bits)),
-            tuples_max: (self.memory / TUPLE_BYTES / self.threads.max(1)).max(4 * BLOCK),
+            // A quarter is left for what stands beside the hour.
+            tuples_max: (self.memory / TUPLE_BYTES / self.threads.max(1) / 4 * 3).max(4 * BLOCK),
             bucket,
         };
         let tables = self.each_row_group(
+            &self.units(),
+            COLUMNS,
             || Folder::new(self, &shared),
             |folder, batch, file| folder.rows(batch, file),
-            |folder| {
-                let mut folder = folder;
-                folder.finish();
-                folder.table
-            },
+            Folder::finish,
         )?;
+        let mut tables = tables.into_iter();
+        let (mut own, mut reaching) = tables.next().unwrap_or_default();
+        for (table, straddling) in tables {
+            own.merge(table);
+            reaching.merge(straddling);
+        }
+        let mut beside: [TupleTable; 2] = Default::default();
+        let mut straddling = [TupleTable::default(), reaching];
+        let parts = self.each_row_group(
+            &self.units_beside(),
+            COLUMNS,
+            || BesideFolder::new(Folder::new(self, &shared), &own),
+            |folder, batch, file| folder.rows(batch, file),
+            BesideFolder::finish,
+        )?;
+        for ([before, after], reaching) in parts {
+            beside[0].merge(before);
+            beside[1].merge(after);
+            straddling[0].merge(reaching);
+        }
         let bits = shared.bits.load(Ordering::SeqCst) as u32;
         let bucket = Bucket { bits, ..bucket };
-        let mut tables = tables.into_iter();
-        let mut all = tables.next().unwrap_or_default();
-        for table in tables {
-            all.merge(table);
-        }
         if bits > shared.bucket.bits {
             // A thread may have finished before another one halved the bucket.
             let parties = lock(&self.parties);
-            all.retain(|tuple| bucket.holds(pair_of(&parties, &tuple.key)));
+            let [before, after] = &mut beside;
+            let [from_before, into_next] = &mut straddling;
+            for table in [&mut own, before, after, from_before, into_next] {
+                table.retain(|tuple| bucket.holds(pair_of(&parties, &tuple.key)));
+            }
+        }
+        for table in beside.iter().chain(&straddling) {
+            own.mark_edges(table);
         }
         Ok(Scanned {
             bucket,
-            tuples: all.into_tuples(),
+            tuples: own.into_tuples(),
+            beside,
+            straddling,
         })
     }
 
     /// The fan-in of the whole hour, from its records: needed only where the hour does not fit into one bucket.
     pub fn fan_in(&self) -> Result<FanIn, AnalyzeError> {
         let parts = self.each_row_group(
+            &self.units(),
+            COLUMNS,
             || (FanIn::for_records(self.records()), Dictionaries::default()),
             |(sketch, dictionaries), batch, file| {
                 let columns = Columns::of(batch);
@@ -275,23 +203,45 @@ impl<'a> Hour<'a> {
         Ok(all)
     }
 
-    /// Runs `rows` over the batches of all row groups, on several threads with a state each.
-    fn each_row_group<S, R: Send>(
+    /// All row groups of the hour.
+    pub(crate) fn units(&self) -> Vec<(&'a TableFile, usize)> {
+        let groups = |file: &'a TableFile| (0..file.row_groups()).map(move |group| (file, group));
+        self.files.iter().flat_map(groups).collect()
+    }
+
+    /// The row groups beside the hour that may hold records within its margin.
+    pub(crate) fn units_beside(&self) -> Vec<(&'a TableFile, usize)> {
+        let margin = self.margin();
+        let groups = |file: &'a TableFile| (0..file.row_groups()).map(move |group| (file, group));
+        let near = |(file, group): &(&TableFile, usize)| {
+            file.times_in(*group)
+                .is_none_or(|(from, to)| margin.touches(Stretch { from, to }))
+        };
+        self.beside.iter().flat_map(groups).filter(near).collect()
+    }
+
+    /// The hour with its margins: records that begin in it are looked at.
+    fn margin(&self) -> Stretch {
+        Stretch {
+            from: self.hour.start_us().saturating_sub(HOUR_MARGIN_US),
+            to: self.hour.end_us().saturating_add(HOUR_MARGIN_US - 1),
+        }
+    }
+
+    /// Runs `rows` over the batches of row groups, on several threads with a state each.
+    pub(crate) fn each_row_group<S, R: Send>(
         &self,
+        units: &[(&TableFile, usize)],
+        columns: &[&str],
         start: impl Fn() -> S + Sync,
         rows: impl Fn(&mut S, &RecordBatch, &TableFile) -> Result<(), AnalyzeError> + Sync,
         finish: impl Fn(S) -> R + Sync,
     ) -> Result<Vec<R>, AnalyzeError> {
-        let units: Vec<(&TableFile, usize)> = self
-            .files
-            .iter()
-            .flat_map(|file| (0..file.row_groups()).map(move |group| (file, group)))
-            .collect();
         let next = AtomicUsize::new(0);
         let work = || -> Result<R, AnalyzeError> {
             let mut state = start();
             while let Some((file, group)) = units.get(next.fetch_add(1, Ordering::Relaxed)) {
-                for batch in file.batches(COLUMNS, *group)? {
+                for batch in file.batches(columns, *group)? {
                     rows(&mut state, &batch?, file)?;
                 }
             }
@@ -373,26 +323,29 @@ struct Shared {
 }
 
 /// One thread's fold.
-struct Folder<'h, 'a> {
-    hour: &'h Hour<'a>,
-    shared: &'h Shared,
+struct Folder<'s, 'a> {
+    scan: &'s Scan<'a>,
+    shared: &'s Shared,
     bucket: Bucket,
     table: TupleTable,
+    /// Records of the hour that end after it.
+    straddling: TupleTable,
     dictionaries: Dictionaries,
     keys: Vec<TupleKey>,
     records: Vec<Observation>,
-    /// Holdings of addresses whose holder changes within the hour, by the stretches a window's ends lie in.
+    /// Holdings of addresses whose holder changes meanwhile, by the stretches a window's ends lie in.
     slices: HashMap<(u32, usize, usize), u32>,
     spans: HashMap<(u16, u16), u16>,
 }
 
-impl<'h, 'a> Folder<'h, 'a> {
-    fn new(hour: &'h Hour<'a>, shared: &'h Shared) -> Self {
+impl<'s, 'a> Folder<'s, 'a> {
+    fn new(scan: &'s Scan<'a>, shared: &'s Shared) -> Self {
         Folder {
-            hour,
+            scan,
             shared,
             bucket: shared.bucket,
             table: TupleTable::default(),
+            straddling: TupleTable::default(),
             dictionaries: Dictionaries::default(),
             keys: Vec::with_capacity(BLOCK),
             records: Vec::with_capacity(BLOCK),
@@ -402,27 +355,54 @@ impl<'h, 'a> Folder<'h, 'a> {
     }
 
     fn rows(&mut self, batch: &RecordBatch, file: &TableFile) -> Result<(), AnalyzeError> {
-        let columns = Columns::of(batch);
-        self.dictionaries.update(self.hour, &columns, file)?;
-        let constant = self.hour.timeline.is_constant();
-        let everything = self.span(Stretch {
-            from: self.hour.within.from,
-            to: self.hour.within.from,
-        });
-        for row in 0..batch.num_rows() {
-            let (src, dst) = self.dictionaries.ends(&columns, row);
-            if !self.bucket.holds(pair(src.hash, dst.hash)) {
-                continue;
+        let end_us = self.scan.hour.end_us();
+        self.each_row(batch, file, None, |folder, key, record, _| {
+            if record.end_us > end_us {
+                folder.straddling.fold(&[key], &[record]);
             }
+            folder.keys.push(key);
+            folder.records.push(record);
+            if folder.keys.len() == BLOCK {
+                folder.flush();
+            }
+        })?;
+        self.flush();
+        Ok(())
+    }
+
+    /// Hands out the rows of the bucket (those that begin in `wanted`) as what they add to which tuple. The last
+    /// argument of `add` tells whether the whole five-tuple can only be that one tuple.
+    #[inline]
+    fn each_row(
+        &mut self,
+        batch: &RecordBatch,
+        file: &TableFile,
+        wanted: Option<Stretch>,
+        mut add: impl FnMut(&mut Self, TupleKey, Observation, bool),
+    ) -> Result<(), AnalyzeError> {
+        let columns = Columns::of(batch);
+        self.dictionaries.update(self.scan, &columns, file)?;
+        let near = Stretch {
+            from: self.scan.hour.start_us().saturating_add(HOUR_MARGIN_US),
+            to: self.scan.hour.end_us().saturating_sub(HOUR_MARGIN_US),
+        };
+        for row in 0..batch.num_rows() {
             let window = Stretch {
                 from: columns.start[row],
                 to: columns.end[row],
             };
+            if wanted.is_some_and(|wanted| !(wanted.from..=wanted.to).contains(&window.from)) {
+                continue;
+            }
+            let (src, dst) = self.dictionaries.ends(&columns, row);
+            if !self.bucket.holds(pair(src.hash, dst.hash)) {
+                continue;
+            }
             let (src_holding, dst_holding) = (self.holding(src, window), self.holding(dst, window));
-            let span = if constant {
-                everything
-            } else {
+            let span = if src.concerned || dst.concerned {
                 self.span(window)
+            } else {
+                Spans::ANY
             };
             let (src_port, dst_port, protocol) = columns.ports(row);
             let forth = (src.address, src_port) <= (dst.address, dst_port);
@@ -431,29 +411,29 @@ impl<'h, 'a> Folder<'h, 'a> {
             } else {
                 (dst_holding, src_holding, dst_port, src_port)
             };
-            self.keys.push(TupleKey {
+            let key = TupleKey {
                 a,
                 b,
                 port_a,
                 port_b,
                 span,
                 protocol,
-            });
-            self.records.push(Observation {
+            };
+            let (at_source, rejected) = self.dictionaries.signs(&columns, row);
+            let record = Observation {
                 way: if forth { Way::Forth } else { Way::Back },
-                at_source: self.dictionaries.is_out[columns.direction.keys().value(row) as usize],
-                rejected: self.dictionaries.is_reject[columns.action.keys().value(row) as usize],
+                at_source,
+                rejected,
                 packets: columns.packets[row],
                 bytes: columns.bytes[row],
                 tcp_flags: columns.flags(row),
                 start_us: window.from,
                 end_us: window.to,
-            });
-            if self.keys.len() == BLOCK {
-                self.flush();
-            }
+                near_border: [window.from < near.from, window.from >= near.to],
+            };
+            let is_whole = span == Spans::ANY && src.whole.is_some() && dst.whole.is_some();
+            add(self, key, record, is_whole);
         }
-        self.flush();
         Ok(())
     }
 
@@ -461,46 +441,51 @@ impl<'h, 'a> Folder<'h, 'a> {
         self.table.fold(&self.keys, &self.records);
         self.keys.clear();
         self.records.clear();
-        let bits = self.shared.bits.load(Ordering::Relaxed) as u32;
-        if bits > self.bucket.bits {
+        let tuples = self.table.tuples().len() + self.straddling.tuples().len();
+        if let Some(bits) = self.shrink_to(tuples, self.shared.tuples_max) {
             self.shrink(bits);
-        }
-        while self.table.tuples().len() > self.shared.tuples_max && self.bucket.bits < 48 {
-            let bits = u64::from(self.bucket.bits) + 1;
-            self.shared.bits.fetch_max(bits, Ordering::SeqCst);
-            self.shrink(bits as u32);
         }
     }
 
-    fn finish(&mut self) {
+    /// How far to halve the bucket now that `tuples` are held: as far as any thread did, and a bit more if they are
+    /// too many.
+    fn shrink_to(&self, tuples: usize, tuples_max: usize) -> Option<u32> {
+        let mut bits = self.shared.bits.load(Ordering::Relaxed) as u32;
+        if tuples > tuples_max && bits == self.bucket.bits && bits < BITS_MAX {
+            bits += 1;
+            self.shared
+                .bits
+                .fetch_max(u64::from(bits), Ordering::SeqCst);
+        }
+        (bits > self.bucket.bits).then_some(bits)
+    }
+
+    fn finish(mut self) -> (TupleTable, TupleTable) {
         let bits = self.shared.bits.load(Ordering::SeqCst) as u32;
         if bits > self.bucket.bits {
             self.shrink(bits);
         }
+        (self.table, self.straddling)
     }
 
     fn shrink(&mut self, bits: u32) {
         self.bucket.bits = bits;
         let bucket = self.bucket;
-        let parties = lock(&self.hour.parties);
-        self.table
-            .retain(|tuple| bucket.holds(pair_of(&parties, &tuple.key)));
+        let parties = lock(&self.scan.parties);
+        for table in [&mut self.table, &mut self.straddling] {
+            table.retain(|tuple| bucket.holds(pair_of(&parties, &tuple.key)));
+        }
     }
 
     fn holding(&mut self, end: End, window: Stretch) -> u32 {
         if let Some(whole) = end.whole {
             return whole;
         }
-        let hour = self.hour;
-        let stretches = {
-            let parties = lock(&hour.parties);
-            let cuts = &parties.addresses[end.address as usize].cuts;
-            (
-                cuts.partition_point(|cut| *cut <= window.from),
-                cuts.partition_point(|cut| *cut <= window.to),
-            )
-        };
-        let slice = || lock(&hour.parties).slice(end.address, hour.book, window);
+        let scan = self.scan;
+        let stretches = lock(&scan.parties)
+            .address_at(end.address)
+            .stretches(window);
+        let slice = || lock(&scan.parties).slice(end.address, &scan.known, window);
         *self
             .slices
             .entry((end.address, stretches.0, stretches.1))
@@ -508,11 +493,102 @@ impl<'h, 'a> Folder<'h, 'a> {
     }
 
     fn span(&mut self, window: Stretch) -> u16 {
-        let hour = self.hour;
-        let span = hour.timeline.span(window);
+        let scan = self.scan;
+        let span = scan.known.timeline.span(window);
         *self
             .spans
             .entry((span.first, span.last))
-            .or_insert_with(|| lock(&hour.spans).number(span))
+            .or_insert_with(|| lock(&scan.spans).number(span))
+    }
+}
+
+/// One thread's fold of what stands beside the hour.
+struct BesideFolder<'s, 'a, 'o> {
+    folder: Folder<'s, 'a>,
+    kept: Beside<'o>,
+}
+
+/// What is kept of it.
+struct Beside<'o> {
+    /// The tuples of the hour.
+    own: &'o TupleTable,
+    before: TupleTable,
+    after: TupleTable,
+    /// Records of the hour before that end in this hour.
+    straddling: TupleTable,
+    /// Per row of the block, whether its five-tuple can only be one tuple.
+    is_whole: Vec<bool>,
+}
+
+impl<'s, 'a, 'o> BesideFolder<'s, 'a, 'o> {
+    fn new(folder: Folder<'s, 'a>, own: &'o TupleTable) -> Self {
+        BesideFolder {
+            folder,
+            kept: Beside {
+                own,
+                before: TupleTable::default(),
+                after: TupleTable::default(),
+                straddling: TupleTable::default(),
+                is_whole: Vec::with_capacity(BLOCK),
+            },
+        }
+    }
+
+    fn rows(&mut self, batch: &RecordBatch, file: &TableFile) -> Result<(), AnalyzeError> {
+        let BesideFolder { folder, kept } = self;
+        let margin = folder.scan.margin();
+        folder.each_row(
+            batch,
+            file,
+            Some(margin),
+            |folder, key, record, is_whole| {
+                folder.keys.push(key);
+                folder.records.push(record);
+                kept.is_whole.push(is_whole);
+                if kept.is_whole.len() == BLOCK {
+                    kept.flush(folder);
+                }
+            },
+        )?;
+        kept.flush(folder);
+        Ok(())
+    }
+
+    fn finish(self) -> ([TupleTable; 2], TupleTable) {
+        ([self.kept.before, self.kept.after], self.kept.straddling)
+    }
+}
+
+impl Beside<'_> {
+    fn flush(&mut self, folder: &mut Folder<'_, '_>) {
+        let start_us = folder.scan.hour.start_us();
+        let known = self.own.which(&folder.keys);
+        for (n, (key, record)) in folder.keys.iter().zip(&folder.records).enumerate() {
+            // Parts of a five-tuple that is several are found when it is looked at as one.
+            if self.is_whole[n] && !known[n] {
+                continue;
+            }
+            if record.start_us >= start_us {
+                self.after.fold(&[*key], &[*record]);
+                continue;
+            }
+            self.before.fold(&[*key], &[*record]);
+            if record.end_us > start_us {
+                self.straddling.fold(&[*key], &[*record]);
+            }
+        }
+        folder.keys.clear();
+        folder.records.clear();
+        self.is_whole.clear();
+        let tables = [&mut self.before, &mut self.after, &mut self.straddling];
+        let tuples = tables.iter().map(|table| table.tuples().len()).sum();
+        if let Some(bits) = folder.shrink_to(tuples, folder.shared.tuples_max / 3) {
+            folder.bucket.bits = bits;
+            let bucket = folder.bucket;
+            let parties = lock(&folder.scan.parties);
+            for table in tables {
+                table.retain(|tuple| bucket.holds(pair_of(&parties, &tuple.key)));
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! lie in a stretch (between two snapshots, plus the time nodes take to enforce it); a window that touches the stretch
 //! is judged before and after the change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use flowaudit_lake::table::objects::ObjectRow;
@@ -43,8 +43,37 @@ pub struct Timeline {
     worlds: Vec<OnceLock<Arc<World>>>,
     pods: Vec<Pod>,
     nodes: Vec<Node>,
+    concerned: Concerned,
     /// What could not be read back from the lake.
     pub issues: Vec<Issue>,
+}
+
+/// Whom the changes of a timeline can concern at all. A policy speaks about pods of its namespace, labels of a
+/// namespace about its pods, a Service about the pods behind it and, by its node ports, about nodes.
+#[derive(Debug, Default)]
+struct Concerned {
+    namespaces: BTreeSet<String>,
+    /// Nodes and Services, too.
+    not_pods: bool,
+    everyone: bool,
+}
+
+impl Concerned {
+    fn add(&mut self, version: &Version) {
+        match &version.body {
+            Body::NetworkPolicy(policy) => {
+                self.namespaces.insert(policy.namespace.clone());
+            }
+            Body::Namespace(namespace) => {
+                self.namespaces.insert(namespace.name.clone());
+            }
+            Body::Service(service) => {
+                self.namespaces.insert(service.namespace.clone());
+                self.not_pods = true;
+            }
+            _ => self.everyone = true,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -85,7 +114,12 @@ impl Timeline {
         let mut active: Vec<usize> = Vec::new();
         let mut changes: Vec<Stretch> = Vec::new();
         let mut in_force: Vec<Vec<usize>> = vec![Vec::new()];
+        let mut concerned = Concerned::default();
         for step in steps {
+            if !is_settled(&step) {
+                let changed = step.leaves.into_iter().chain(step.enters);
+                changed.for_each(|version| concerned.add(&versions[version]));
+            }
             active.retain(|version| Some(*version) != step.leaves);
             active.extend(step.enters);
             let full = changes.len() >= CHANGES_MAX;
@@ -109,6 +143,7 @@ impl Timeline {
             worlds,
             pods,
             nodes,
+            concerned,
             issues,
         }
     }
@@ -137,6 +172,17 @@ impl Timeline {
     /// Whether nothing changes at all.
     pub fn is_constant(&self) -> bool {
         self.changes.is_empty()
+    }
+
+    /// Whether some change can matter to a connection because this holder is one end of it. Between two holders that no
+    /// change concerns, everything is the same in all epochs.
+    pub fn concerns(&self, kind: &str, namespace: Option<&str>) -> bool {
+        let of_kind = match kind {
+            "pod" => namespace.is_none_or(|name| self.concerned.namespaces.contains(name)),
+            "external" | "cidr-set" => false,
+            _ => self.concerned.not_pods,
+        };
+        !self.is_constant() && (of_kind || self.concerned.everyone)
     }
 
     /// What is declared in an epoch.
@@ -269,14 +315,26 @@ fn read_version(row: &ObjectRow, issues: &mut Vec<Issue>) -> Option<Version> {
     })
 }
 
-/// Numbers for spans, so that a tuple's key carries two bytes.
-#[derive(Debug, Default)]
+/// Numbers for spans, so that a tuple's key carries two bytes. Number 0 is [`Spans::ANY`].
+#[derive(Debug)]
 pub struct Spans {
     numbers: BTreeMap<Span, u16>,
     spans: Vec<Span>,
 }
 
+impl Default for Spans {
+    fn default() -> Self {
+        Spans {
+            numbers: BTreeMap::new(),
+            spans: vec![Span { first: 0, last: 0 }],
+        }
+    }
+}
+
 impl Spans {
+    /// The span of records between holders that no change concerns: one epoch is as good as any other.
+    pub const ANY: u16 = 0;
+
     /// The number of a span; spans beyond 65,535 share the last one's number only if equal, so it widens instead.
     pub fn number(&mut self, span: Span) -> u16 {
         if let Some(number) = self.numbers.get(&span) {

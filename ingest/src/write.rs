@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use arrow_array::{BooleanArray, RecordBatch};
 use chrono::{DateTime, Utc};
 use flowaudit_lake::checkpoint::Position;
+use flowaudit_lake::layout::HOUR_MARGIN_US;
 
 use flowaudit_lake::table::flows::{FlowRow, FlowsBuilder};
 use flowaudit_lake::table::gaps::GapRow;
@@ -15,7 +16,7 @@ use flowaudit_lake::table::rejects::RejectRow;
 use flowaudit_lake::{Batch, Conflict, Lake, LakeError, Partition, Snapshot, Table};
 
 use crate::decode::split::KEPT_BYTES_MAX;
-use crate::normalize::{Flow, Gap};
+use crate::normalize::{Flow, Gap, GapReason};
 use crate::recent::{Key, KeySet, Keys, Recent};
 use crate::run::{Counts, Settings};
 
@@ -40,6 +41,8 @@ struct Rows<B> {
     rows: B,
     keys: Vec<Key>,
     times: (i64, i64),
+    /// Stretches whose analysis does not stand any longer when these rows come; half-open.
+    reopens: Vec<(i64, i64)>,
 }
 
 impl<B: Default> Default for Rows<B> {
@@ -48,6 +51,7 @@ impl<B: Default> Default for Rows<B> {
             rows: B::default(),
             keys: Vec::new(),
             times: (i64::MAX, i64::MIN),
+            reopens: Vec::new(),
         }
     }
 }
@@ -57,6 +61,29 @@ impl<B> Rows<B> {
         self.keys.push(key);
         self.times = (self.times.0.min(time), self.times.1.max(time));
     }
+
+    /// Lets what was analysed there be analysed again; stretches that touch become one.
+    fn reopen(&mut self, from_us: i64, to_us: i64) {
+        match self.reopens.last_mut() {
+            Some(last) if from_us <= last.1 && last.0 <= to_us => {
+                *last = (last.0.min(from_us), last.1.max(to_us));
+            }
+            _ => self.reopens.push((from_us, to_us)),
+        }
+    }
+}
+
+/// Stretches in order, those that touch as one.
+fn joined(mut stretches: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
+    stretches.sort_unstable();
+    let mut joined: Vec<(i64, i64)> = Vec::new();
+    for (from, to) in stretches {
+        match joined.last_mut() {
+            Some(last) if from <= last.1 => last.1 = last.1.max(to),
+            _ => joined.push((from, to)),
+        }
+    }
+    joined
 }
 
 /// Where a record came from.
@@ -181,6 +208,11 @@ impl<'l> Writer<'l> {
             .entry(Partition::date_of_us(gap.from_us))
             .or_default();
         rows.note(key, gap.from_us);
+        if gap.reason == GapReason::SkipData {
+            // What looks unanswered near it may not have been.
+            let from_us = gap.from_us.saturating_sub(HOUR_MARGIN_US);
+            rows.reopen(from_us, gap.to_us.saturating_add(HOUR_MARGIN_US));
+        }
         rows.rows.push(GapRow {
             eni_id: gap.eni_id.map(str::to_owned),
             from_us: gap.from_us,
@@ -292,6 +324,7 @@ impl<'l> Writer<'l> {
                         rows: rows.rows.finish(),
                         keys: rows.keys,
                         times: rows.times,
+                        reopens: joined(rows.reopens),
                     },
                 )
             })
@@ -305,6 +338,7 @@ impl<'l> Writer<'l> {
                         rows: GapRow::to_batch(&rows.rows),
                         keys: rows.keys,
                         times: rows.times,
+                        reopens: joined(rows.reopens),
                     },
                 )
             })
@@ -347,6 +381,9 @@ impl<'l> Writer<'l> {
                 match table {
                     Table::Flows => counts.flows += keys.len() as u64,
                     _ => counts.gaps += keys.len() as u64,
+                }
+                if !keys.is_empty() {
+                    reopen(&mut batch, *partition, rows);
                 }
                 wrote.insert((table, *partition), keys);
             }
@@ -407,6 +444,23 @@ impl<'l> Writer<'l> {
                 })?;
         batch.write(table, partition, &new)?;
         Ok(keys)
+    }
+}
+
+/// Hours analysed already that rest on new rows: not only their own hour, which is due again anyway, but the one beside
+/// it where they are near the border, and hours near a gap.
+fn reopen(batch: &mut Batch, partition: Partition, rows: &Rows<RecordBatch>) {
+    for (from_us, to_us) in &rows.reopens {
+        batch.reopen(*from_us, *to_us);
+    }
+    if let Partition::Hour(hour) = partition {
+        let (from_us, to_us) = (rows.times.0, rows.times.1.saturating_add(1));
+        if [hour.previous(), hour.next()]
+            .into_iter()
+            .any(|beside| beside.is_concerned_by(from_us, to_us))
+        {
+            batch.reopen(from_us, to_us);
+        }
     }
 }
 

@@ -32,7 +32,7 @@ macro_rules! as_text {
 
 mod partition;
 
-pub use self::partition::{Date, Hour, Partition};
+pub use self::partition::{Date, HOUR_MARGIN_US, Hour, Partition};
 
 /// A text that names no day, hour or partition.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -9,7 +9,7 @@ use crate::checkpoint::{Checkpoints, Gap};
 use crate::checksum::seal;
 pub use crate::commit::FileEntry;
 use crate::commit::{CommitRecord, FormatError, Reopened, check_entry, check_sealed};
-use crate::layout::{BatchId, Hour, Partition, parse_file_key};
+use crate::layout::{BatchId, HOUR_MARGIN_US, Hour, Partition, parse_file_key};
 use crate::table::Table;
 
 /// The version of the snapshot files this program writes.
@@ -112,14 +112,13 @@ impl Snapshot {
             .collect()
     }
 
-    /// Whether an hour was reopened after it was last analysed, or never was analysed.
+    /// Whether an hour, or a stretch within its margin ([`HOUR_MARGIN_US`](crate::layout::HOUR_MARGIN_US)), was
+    /// reopened after it was last analysed, or never was analysed.
     pub fn is_open(&self, hour: Hour) -> bool {
         match self.analysed(hour) {
             None => true,
             Some(at) => self.state.reopened.iter().any(|reopened| {
-                reopened.by > at
-                    && reopened.from_us < hour.end_us()
-                    && reopened.to_us > hour.start_us()
+                reopened.by > at && hour.is_concerned_by(reopened.from_us, reopened.to_us)
             }),
         }
     }
@@ -262,11 +261,12 @@ impl State {
     fn prune_reopened(&mut self) {
         let analysed = &self.analysed;
         self.reopened.retain(|reopened| {
-            let first = Hour::of_us(reopened.from_us);
+            let (from_us, to_us) = (reopened.from_us, reopened.to_us);
+            let first = Hour::of_us(from_us.saturating_sub(HOUR_MARGIN_US));
             let mut hours = analysed.range(first..);
             hours
                 .by_ref()
-                .take_while(|(hour, _)| hour.start_us() < reopened.to_us)
+                .take_while(|(hour, _)| hour.is_concerned_by(from_us, to_us))
                 .any(|(_, at)| *at < reopened.by)
         });
     }

@@ -8,3 +8,4 @@ mod crash;
 mod files;
 #[cfg(test)]
 mod inventory;
+mod reopened;

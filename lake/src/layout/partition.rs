@@ -9,6 +9,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::LayoutError;
 use crate::table::Partitioning;
 
+/// How far an hour looks into its neighbours, microseconds: the longest aggregation window of a flow log, 10 minutes.
+///
+/// A record is in the hour in which it begins. Its other half (the answer, the opening, what the interface at the other
+/// end logged) may begin in the next hour or in the one before, this far from their common border at most. So an
+/// hour must be looked at again when something changes this close to it.
+pub const HOUR_MARGIN_US: i64 = 600_000_000;
+
 const US_PER_HOUR: i64 = 3_600_000_000;
 const HOURS_PER_DAY: i64 = 24;
 
@@ -50,6 +57,17 @@ impl Hour {
     /// The hour after this one.
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))
+    }
+
+    /// The hour before this one.
+    pub fn previous(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+
+    /// Whether a stretch, half-open in microseconds since the epoch, lies in the hour or within its margin.
+    pub fn is_concerned_by(self, from_us: i64, to_us: i64) -> bool {
+        from_us < self.end_us().saturating_add(HOUR_MARGIN_US)
+            && to_us > self.start_us().saturating_sub(HOUR_MARGIN_US)
     }
 
     /// The day that holds the hour.

@@ -55,7 +55,7 @@ table! {
         reverse_bytes: Count in "bytes",
         /// TCP flags of the packets from server to client, OR-ed.
         reverse_flags: Int or "not TCP, not recorded, or no reply seen",
-        /// What the wire showed: `established`, `refused`, `unanswered` or `rejected`.
+        /// What the wire showed: `established`, `refused`, `unanswered`, `rejected`, or `unknown` near a gap of the log.
         observation: Key,
         /// What is declared: `allowed`, `denied` or `unspecified`.
         verdict: Key,

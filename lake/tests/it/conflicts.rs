@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use flowaudit_lake::checkpoint::Position;
+use flowaudit_lake::layout::HOUR_MARGIN_US;
 use flowaudit_lake::store::Memory;
 use flowaudit_lake::table::edges::EdgeRow;
 use flowaudit_lake::{Batch, Hour, Lake, LakeError, Partition, Table, read};
@@ -283,9 +284,16 @@ fn reopened_hours_are_analysed_again() {
     assert_eq!(snapshot.reopened_since(by), []);
     note(by);
     assert!(!lake.snapshot().unwrap().is_open(HOUR));
-    // A stretch that only touches the hour's end does not open it.
-    let mut batch = lake.batch("inventory").unwrap();
-    batch.reopen(HOUR.end_us(), HOUR.end_us() + 1);
-    batch.publish().unwrap();
-    assert!(!lake.snapshot().unwrap().is_open(HOUR));
+    // What lies beyond the hour's margin does not open it, what lies within does.
+    let (start, end) = (HOUR.start_us(), HOUR.end_us());
+    let reopen = |from_us, to_us| {
+        let mut batch = lake.batch("inventory").unwrap();
+        batch.reopen(from_us, to_us);
+        let by = batch.publish().unwrap().number;
+        (lake.snapshot().unwrap().is_open(HOUR), note(by)).0
+    };
+    assert!(!reopen(end + HOUR_MARGIN_US, end + HOUR_MARGIN_US + 1));
+    assert!(reopen(end + HOUR_MARGIN_US - 1, end + HOUR_MARGIN_US));
+    assert!(!reopen(start - HOUR_MARGIN_US - 1, start - HOUR_MARGIN_US));
+    assert!(reopen(start - HOUR_MARGIN_US, start - HOUR_MARGIN_US + 1));
 }

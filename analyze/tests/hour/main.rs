@@ -1,0 +1,8 @@
+//! Hours in a real lake, from records written by hand to edges, findings and coverage.
+#![cfg(test)]
+
+mod world;
+
+mod across;
+mod decided;
+mod gaps;
