@@ -17,6 +17,7 @@ use flowaudit_ingest::source::Input;
 use flowaudit_lake::table::edges::EdgeRow;
 use flowaudit_lake::table::findings::FindingRow;
 use flowaudit_lake::{Lake, read};
+use flowaudit_sample_logs::time::Span;
 use flowaudit_sample_logs::truth::{ExpectedFinding, Identity, RecordStatus, Subject};
 use flowaudit_sample_logs::{Run, Scenario, simulate};
 
@@ -116,18 +117,19 @@ fn mixed_scenarios_are_read_right() {
         "wrong verdicts:\n{}",
         few(&score.misjudged)
     );
-    // An observation says what the log shows. Where a gap swallowed the answer or the rejection, the log shows less than
-    // happened, never more.
-    let shows_less = |told: &String| told.contains(" unanswered ");
     assert!(
-        score.misobserved.iter().all(shows_less),
+        score.misobserved.is_empty(),
         "wrong observations:\n{}",
         few(&score.misobserved)
     );
+    // What a gap may have hidden is not said; four lost windows in three hours may hide little.
+    let unknown = share(
+        coverage.records(Step::Observe, "unknown"),
+        coverage.total(Step::Observe),
+    );
     assert!(
-        score.misobserved.len() as i64 * 20_000 <= score.connections,
-        "hidden by gaps, more than gaps can hide:\n{}",
-        few(&score.misobserved)
+        unknown <= 0.005,
+        "{unknown} of the records may be hidden by gaps"
     );
     assert!(identified >= 0.995, "identified only {identified}");
     assert!(decided >= 0.99, "oriented only {decided}");
@@ -137,6 +139,37 @@ fn mixed_scenarios_are_read_right() {
         "misoriented {misoriented}:\n{}",
         few(&score.misoriented)
     );
+}
+
+/// Nobody watched for forty minutes, in which pods came, went and left their addresses to others.
+#[test]
+fn an_interrupted_inventory_names_nobody_wrongly() {
+    let mut scenario = Scenario::builtin("mixed").unwrap();
+    let stretch = |minutes: [i64; 2]| {
+        minutes.map(|minute| Span {
+            ms: minute * 60_000,
+        })
+    };
+    scenario.faults.watch_interrupted = vec![stretch([40, 80]), stretch([120, 130])];
+    let (mut score, mut whole) = (Score::default(), Score::default());
+    for seed in 1..=3 {
+        let interrupted = simulate(&scenario, seed);
+        let directory = tempfile::tempdir().unwrap();
+        let walked = walk(&interrupted, directory.path());
+        check_identities(&interrupted, &walked, &mut score);
+        check_edges(&interrupted, &walked, seed, &mut score);
+
+        let complete = Scenario::builtin("mixed").unwrap();
+        let complete = simulate(&complete, seed);
+        let directory = tempfile::tempdir().unwrap();
+        check_identities(&complete, &walk(&complete, directory.path()), &mut whole);
+    }
+    let wrong = [&score.wrong, &score.misjudged, &score.misobserved];
+    assert!(wrong.iter().all(|list| list.is_empty()), "{wrong:#?}");
+    // The gap is real: less is identified than with everything watched, and most still is.
+    assert_eq!(score.ends, whole.ends);
+    assert!(score.identified < whole.identified);
+    assert!(score.identified * 10 > whole.identified * 8, "{score:?}");
 }
 
 #[test]
@@ -153,6 +186,42 @@ fn the_demo_finds_what_its_scenario_says() {
         score.wrong.is_empty() && score.misjudged.is_empty() && score.misobserved.is_empty(),
         "{score:?}"
     );
+}
+
+/// Files of the log come one by one and what is due is analysed each time, so hours are looked at before the records at their
+/// border are there.
+#[test]
+fn hours_analysed_as_they_come_say_the_same_as_all_at_once() {
+    let scenario = Scenario::builtin("small").unwrap();
+    let run_of = simulate(&scenario, scenario.seed);
+    let directory = tempfile::tempdir().unwrap();
+    let at_once = walk(&run_of, directory.path()).lake;
+
+    let lake = Lake::create_or_open(directory.path().join("step-by-step")).unwrap();
+    let now = DateTime::<Utc>::from_timestamp(1_800_000_000, 0).unwrap();
+    let input = |path: &Path| [Input::Named(path.display().to_string())];
+    let inventory = input(&directory.path().join("inventory"));
+    import(&lake, &inventory, &ImportSettings::default(), now).unwrap();
+    let files = std::fs::read_dir(directory.path().join("flows")).unwrap();
+    let mut files: Vec<_> = files.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() > 6, "{files:?}");
+    let mut analysed = 0;
+    for file in files {
+        let settings = Default::default();
+        flowaudit_ingest::run::files(&lake, &input(&file), &settings, &mut |_| {}, now).unwrap();
+        let due = run(&lake, &Settings::default(), &Selection::default(), |_| {}).unwrap();
+        analysed += due.hours.len();
+    }
+    let edges = |lake: &Lake| -> Vec<EdgeRow> {
+        read::rows(lake, &lake.snapshot().unwrap()).unwrap()
+    };
+    let (step_by_step, at_once) = (edges(&lake), edges(&at_once));
+    assert!(analysed > 6, "{analysed}");
+    assert_eq!(step_by_step.len(), at_once.len());
+    for (edge, expected) in step_by_step.iter().zip(&at_once) {
+        assert_eq!(edge, expected);
+    }
 }
 
 /// Every end of every record: named right, or not named.
@@ -337,7 +406,7 @@ fn check_edges(run: &Run<'_>, walked: &Walked, seed: u64, score: &mut Score) {
                 .misjudged
                 .push(format!("{} but {:?}", told(), truth.verdicts));
         }
-        if !truth.observations.contains(&edge.observation) {
+        if edge.observation != "unknown" && !truth.observations.contains(&edge.observation) {
             score
                 .misobserved
                 .push(format!("{} but {:?}", told(), truth.observations));

@@ -17,7 +17,10 @@ pub(crate) fn snapshot_times_ms(world: &World<'_>) -> Vec<i64> {
     let mut times: Vec<i64> = Vec::new();
     let mut at_ms = start_ms;
     while at_ms < end_ms {
-        times.push(at_ms);
+        let is_watched = |[from, to]: &[i64; 2]| (*from..=*to).contains(&at_ms);
+        if watches_ms(world).iter().any(is_watched) {
+            times.push(at_ms);
+        }
         at_ms += every_ms;
     }
     times.push(end_ms);
@@ -51,9 +54,22 @@ pub(crate) fn snapshot(world: &World<'_>, at_ms: i64) -> String {
     text
 }
 
-/// The whole run as `kubectl get pods -A --watch --output-watch-events -o json` prints it: an event per line.
-pub(crate) fn watch_pods(world: &World<'_>) -> String {
-    let (start_ms, end_ms) = (world.scenario.start_ms(), world.scenario.end_ms());
+/// The stretches in which the pods are watched, first and last instant, in milliseconds since the epoch.
+pub(crate) fn watches_ms(world: &World<'_>) -> Vec<[i64; 2]> {
+    let scenario = world.scenario;
+    let mut watches = Vec::new();
+    let mut from_ms = scenario.start_ms();
+    for [from, to] in &scenario.faults.watch_interrupted {
+        watches.push([from_ms, scenario.start_ms() + from.ms]);
+        from_ms = scenario.start_ms() + to.ms;
+    }
+    watches.push([from_ms, scenario.end_ms()]);
+    watches
+}
+
+/// One watch as `kubectl get pods -A --watch --output-watch-events -o json` prints it: what is there when it begins,
+/// then an event per line.
+pub(crate) fn watch_pods(world: &World<'_>, [start_ms, end_ms]: [i64; 2]) -> String {
     let mut text = String::new();
     let mut changes: Vec<(i64, usize)> = Vec::new();
     for index in pods_by_name(world) {

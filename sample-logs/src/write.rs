@@ -73,11 +73,17 @@ pub(crate) fn write_inventory(world: &World<'_>, dir: &Path) -> Result<Written, 
         let path = dir.join(format!("snapshot-{}.json", compact(at_ms)));
         plain(&path, &inventory::snapshot(world, at_ms), &mut written)?;
     }
-    plain(
-        &dir.join("watch-pods.jsonl"),
-        &inventory::watch_pods(world),
-        &mut written,
-    )?;
+    for (n, watch) in inventory::watches_ms(world).into_iter().enumerate() {
+        let name = match n {
+            0 => "watch-pods.jsonl".to_owned(),
+            n => format!("watch-pods-{}.jsonl", n + 1),
+        };
+        plain(
+            &dir.join(name),
+            &inventory::watch_pods(world, watch),
+            &mut written,
+        )?;
+    }
     Ok(written)
 }
 

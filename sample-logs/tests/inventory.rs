@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use common::TINY;
-use flowaudit_rules::kubernetes::{Body, Change, Severity, read, read_watch};
+use flowaudit_rules::kubernetes::{Body, Change, Severity, WatchEvent, read, read_watch};
+use flowaudit_sample_logs::time::Span;
 use flowaudit_sample_logs::{Bulk, Scenario, simulate};
 
 #[test]
@@ -173,4 +174,50 @@ fn bulk_gives_what_was_asked_for() {
             .count(),
         2_000
     );
+}
+
+#[test]
+fn an_interrupted_watch_knows_nothing_of_who_came_and_went_meanwhile() {
+    let mut scenario = Scenario::builtin("mixed").unwrap();
+    let [from, to] = [40, 80].map(|minute| Span {
+        ms: minute * 60_000,
+    });
+    scenario.faults.watch_interrupted = vec![[from, to]];
+    let run = simulate(&scenario, scenario.seed);
+    let dir = tempfile::tempdir().unwrap();
+    run.write_inventory(dir.path()).unwrap();
+    let read = |name: &str| {
+        let text = fs::read_to_string(dir.path().join("inventory").join(name)).unwrap();
+        read_watch(name, &text).events
+    };
+    let (before, after) = (read("watch-pods.jsonl"), read("watch-pods-2.jsonl"));
+    let at = |after: &Span| scenario.start_ms() + after.ms;
+    let mut unseen = 0;
+    for pod in &run.world.pods {
+        let knows = |events: &[WatchEvent]| events.iter().any(|event| event.object.uid == pod.uid);
+        let gone_ms = pod.life.end.map_or(i64::MAX, |end| end.gone_ms);
+        let lived = pod.life.created_ms.max(scenario.start_ms());
+        assert_eq!(
+            knows(&before),
+            lived <= at(&from) && gone_ms > scenario.start_ms(),
+            "{}",
+            pod.name
+        );
+        assert_eq!(
+            knows(&after),
+            gone_ms > at(&to) && lived <= scenario.end_ms(),
+            "{}",
+            pod.name
+        );
+        unseen += usize::from(lived > at(&from) && gone_ms <= at(&to));
+    }
+    assert!(unseen > 10, "{unseen}");
+    let snapshots = fs::read_dir(dir.path().join("inventory")).unwrap().count() - 2;
+    let whole = Scenario::builtin("mixed").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    simulate(&whole, whole.seed)
+        .write_inventory(dir.path())
+        .unwrap();
+    let of_whole = fs::read_dir(dir.path().join("inventory")).unwrap().count() - 1;
+    assert!(snapshots < of_whole, "{snapshots} of {of_whole}");
 }

@@ -332,6 +332,7 @@ fn mixed_shows_everything_it_is_for() {
         count("late", line.truth.late);
         count("repeated", line.truth.repeated);
         count("skipdata", line.truth.status == RecordStatus::Skipdata);
+        count("nodata", line.truth.status == RecordStatus::Nodata);
         let holders = [&line.truth.src, &line.truth.dst];
         count(
             "unidentifiable",

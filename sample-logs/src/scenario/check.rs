@@ -227,6 +227,20 @@ impl Checker<'_> {
                 );
             }
         }
+        let mut watched_from_ms = 0;
+        for [from, to] in &faults.watch_interrupted {
+            if from.ms <= watched_from_ms
+                || to.ms <= from.ms
+                || to.ms >= self.scenario.duration.value.ms
+            {
+                return self.wrong(
+                    self.scenario.duration.referenced.line(),
+                    "a stretch of `watch_interrupted` does not lie inside the run, or not after the one before it".into(),
+                    "write begin and end, in order, with something watched before, between and after",
+                );
+            }
+            watched_from_ms = to.ms;
+        }
         for skipped in &faults.skipdata {
             let line = skipped.node.referenced.line();
             let node = nodes

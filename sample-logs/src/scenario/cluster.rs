@@ -245,6 +245,10 @@ pub struct FaultSpec {
     /// Windows whose entries were lost. All on one node, so that a pair's other interface still has them.
     #[serde(default)]
     pub skipdata: Vec<SkipdataSpec>,
+    /// Stretches, after the start, during which nobody watched the pods and no regular snapshot was taken: pods that
+    /// were born and ended within are in no inventory. In order and apart from each other.
+    #[serde(default)]
+    pub watch_interrupted: Vec<[Span; 2]>,
     /// Of 1,000 records, how many come ten minutes to an hour late.
     #[serde(default)]
     pub late_per_mille: u32,
