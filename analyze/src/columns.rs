@@ -69,6 +69,8 @@ pub(crate) struct Dictionaries {
     src: Ends,
     dst: Ends,
     vpc_values: Option<ArrayRef>,
+    /// The number in `Ends::by_vpc` of the VPC that all rows of the batch stand in.
+    only_vpc: Option<usize>,
     is_out: Vec<bool>,
     is_reject: Vec<bool>,
 }
@@ -113,6 +115,8 @@ impl Dictionaries {
                 .iter()
                 .for_each(|key| used[key.map_or(0, |key| key as usize + 1)] = true),
         }
+        let mut all = (0..used.len()).filter(|vpc| used[*vpc]);
+        self.only_vpc = all.next().filter(|_| all.next().is_none());
         self.src
             .update(columns.src, "src_addr", &used, vpcs, scan, file)?;
         self.dst
@@ -121,10 +125,10 @@ impl Dictionaries {
 
     #[inline]
     pub(crate) fn ends(&self, columns: &Columns<'_>, row: usize) -> (End, End) {
-        let vpc = if columns.vpc.is_null(row) {
-            0
-        } else {
-            columns.vpc.keys().value(row) as usize + 1
+        let vpc = match self.only_vpc {
+            Some(vpc) => vpc,
+            None if columns.vpc.is_null(row) => 0,
+            None => columns.vpc.keys().value(row) as usize + 1,
         };
         let src = columns.src.keys().value(row) as usize;
         let dst = columns.dst.keys().value(row) as usize;

@@ -7,13 +7,14 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::alike::Alike;
+use crate::classify::Class;
 use crate::coverage::{Coverage, Step};
 use crate::edges::{EdgeKey, Edges, Party};
 use crate::fanin::FanIn;
-use crate::fold::{Tuple, Way};
+use crate::fold::{BLOCK, Tuple, Way};
 use crate::gaps::Blind;
 use crate::group::{Group, Part, Role};
-use crate::identify::{Book, Held};
+use crate::identify::{Book, Doubt, Held};
 use crate::judge::{Judge, Seen};
 use crate::observe::{Observed, observe};
 use crate::orient::{self, Evidence, orient};
@@ -50,9 +51,14 @@ pub fn decide(
 ) {
     let mut groups: HashMap<FiveTuple, Group, foldhash::fast::FixedState> = HashMap::default();
     let mut alike = Alike::default();
+    let mut whole: Vec<&Tuple> = Vec::with_capacity(BLOCK);
     for tuple in &scanned.tuples {
         if context.is_whole(tuple) {
-            alike.add(context, judge, tuple);
+            whole.push(tuple);
+            if whole.len() == BLOCK {
+                alike.add(context, judge, &whole);
+                whole.clear();
+            }
         } else {
             let group = groups.entry(context.five_tuple(tuple)).or_default();
             group.add(Part {
@@ -61,6 +67,7 @@ pub fn decide(
             });
         }
     }
+    alike.add(context, judge, &whole);
     alike.finish(judge, edges, coverage);
     for (role, table) in [Role::Before, Role::After].into_iter().zip(&scanned.beside) {
         for tuple in table.tuples() {
@@ -91,26 +98,41 @@ pub(crate) fn client_and_server(tuple: &Tuple, forward: Way) -> (u32, u32, u16) 
     }
 }
 
-/// Counts records under what became of them.
-pub(crate) fn cover(
-    key: &EdgeKey,
+/// What became of records, step by step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Outcome {
+    doubt: Option<Doubt>,
     evidence: Evidence,
-    records: u64,
-    judge: &Judge<'_>,
-    coverage: &mut Coverage,
-) {
-    let doubt = [key.client, key.server]
-        .into_iter()
-        .find_map(|party| match party {
-            Party::Unclear { doubt, .. } => Some(doubt.as_str()),
+    judged: u32,
+    observed: Observed,
+    class: Class,
+}
+
+impl Outcome {
+    pub(crate) fn of(key: &EdgeKey, evidence: Evidence) -> Outcome {
+        let doubt = |party| match party {
+            Party::Unclear { doubt, .. } => Some(doubt),
             _ => None,
-        });
+        };
+        Outcome {
+            doubt: doubt(key.client).or(doubt(key.server)),
+            evidence,
+            judged: key.judged,
+            observed: key.observed,
+            class: key.class,
+        }
+    }
+}
+
+/// Counts records under what became of them.
+pub(crate) fn cover(outcome: Outcome, records: u64, judge: &Judge<'_>, coverage: &mut Coverage) {
+    let identified = outcome.doubt.map_or("identified", Doubt::as_str);
     coverage.count(Step::Read, "flow", records);
-    coverage.count(Step::Identify, doubt.unwrap_or("identified"), records);
-    coverage.count(Step::Orient, evidence.as_str(), records);
-    coverage.count(Step::Judge, judge.judged(key.judged).verdict, records);
-    coverage.count(Step::Observe, key.observed.as_str(), records);
-    coverage.count(Step::Classify, key.class.as_str(), records);
+    coverage.count(Step::Identify, identified, records);
+    coverage.count(Step::Orient, outcome.evidence.as_str(), records);
+    coverage.count(Step::Judge, judge.judged(outcome.judged).verdict, records);
+    coverage.count(Step::Observe, outcome.observed.as_str(), records);
+    coverage.count(Step::Classify, outcome.class.as_str(), records);
 }
 
 /// What orientation may ask about the ends of a tuple.

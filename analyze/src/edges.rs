@@ -4,12 +4,13 @@
 //! one port, all of them are folded into their /24 or /64, and how many there were is kept. Whether they are folded
 //! depends on their number only, never on the order in which they came.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 
 use flowaudit_lake::Hour;
 use flowaudit_lake::table::edges::EdgeRow;
+use foldhash::fast::FixedState;
 use ipnet::IpNet;
 
 use crate::classify::Class;
@@ -110,8 +111,8 @@ impl EdgeSums {
 #[derive(Debug)]
 pub struct Edges {
     external_max: usize,
-    inside: HashMap<EdgeKey, EdgeSums>,
-    outside: HashMap<Meeting, Outsiders>,
+    inside: HashMap<EdgeKey, EdgeSums, FixedState>,
+    outside: HashMap<Meeting, Outsiders, FixedState>,
 }
 
 /// A party that external addresses meet on one port; `external_clients` tells which end they are.
@@ -128,7 +129,7 @@ struct Outsiders {
     /// Distinct addresses, until there are too many of them.
     addresses: BTreeSet<IpAddr>,
     folded: bool,
-    edges: HashMap<EdgeKey, (EdgeSums, AddressCount)>,
+    edges: HashMap<EdgeKey, (EdgeSums, AddressCount), FixedState>,
 }
 
 /// Which of the addresses of a /24 were met; for a /64 a linear counter of 256 bits.
@@ -136,7 +137,7 @@ struct Outsiders {
 struct AddressCount([u64; 4]);
 
 /// Fixed, so that counts are the same on every machine.
-const HASHER: foldhash::fast::FixedState = foldhash::fast::FixedState::with_seed(0x6564_6765);
+const HASHER: FixedState = FixedState::with_seed(0x6564_6765);
 
 impl AddressCount {
     fn of(address: IpAddr) -> AddressCount {
@@ -171,8 +172,8 @@ impl Edges {
     pub fn new(external_max: usize) -> Edges {
         Edges {
             external_max,
-            inside: HashMap::new(),
-            outside: HashMap::new(),
+            inside: HashMap::default(),
+            outside: HashMap::default(),
         }
     }
 
@@ -233,28 +234,53 @@ impl Edges {
             .inside
             .iter()
             .map(|(key, sums)| (key, sums, AddressCount::default()));
-        let mut edges: Vec<_> = inside.chain(outside).collect();
-        // Numbers of verdicts follow the order in which they were asked for; what they say does not.
-        edges.sort_unstable_by(|(a, ..), (b, ..)| {
-            let order = |key: &EdgeKey| {
-                (
-                    key.client,
-                    key.server,
-                    key.port,
-                    key.protocol,
-                    key.observed,
-                    key.class,
-                )
-            };
-            let reasons = |key: &EdgeKey| &judge.judged(key.judged).reasons;
-            order(a)
-                .cmp(&order(b))
-                .then_with(|| reasons(a).cmp(reasons(b)))
-        });
+        let edges: Vec<_> = inside.chain(outside).collect();
+        let order = Order::new(edges.iter().map(|(key, ..)| *key), judge);
+        let mut edges: Vec<_> = edges
+            .into_iter()
+            .map(|edge| (order.of(edge.0), edge))
+            .collect();
+        edges.sort_unstable_by_key(|(order, _)| *order);
         edges
             .into_iter()
-            .map(|(key, sums, count)| row(hour, key, sums, count, book, judge))
+            .map(|(_, (key, sums, count))| row(hour, key, sums, count, book, judge))
             .collect()
+    }
+}
+
+/// The place of edges among each other, as one number: by what they say, for numbers of verdicts follow the order in
+/// which they were asked for.
+struct Order {
+    parties: HashMap<Party, u32, FixedState>,
+    verdicts: HashMap<u32, u32, FixedState>,
+}
+
+impl Order {
+    fn new<'k>(keys: impl Iterator<Item = &'k EdgeKey> + Clone, judge: &Judge<'_>) -> Order {
+        let ends = keys.clone().flat_map(|key| [key.client, key.server]);
+        let parties: HashSet<Party, FixedState> = ends.collect();
+        let verdicts: HashSet<u32, FixedState> = keys.map(|key| key.judged).collect();
+        let mut parties: Vec<Party> = parties.into_iter().collect();
+        parties.sort_unstable();
+        let mut verdicts: Vec<u32> = verdicts.into_iter().collect();
+        verdicts.sort_unstable_by_key(|judged| &judge.judged(*judged).reasons);
+        Order {
+            parties: parties.into_iter().zip(0..).collect(),
+            verdicts: verdicts.into_iter().zip(0..).collect(),
+        }
+    }
+
+    /// Client, server, port, protocol, observation, class, reasons.
+    fn of(&self, key: &EdgeKey) -> (u64, u64) {
+        let place = |party| u64::from(self.parties[party]);
+        let what = u64::from(key.port) << 48
+            | u64::from(key.protocol) << 40
+            | (key.observed as u64) << 36
+            | (key.class as u64) << 32;
+        (
+            place(&key.client) << 32 | place(&key.server),
+            what | u64::from(self.verdicts[&key.judged]),
+        )
     }
 }
 

@@ -4,12 +4,11 @@
 //! [`crate::identify`]) in one span of policy epochs. There are about ten times fewer tuples than records, and
 //! everything that costs more than a few nanoseconds happens to tuples only.
 //!
-//! The table is a plain open-addressing array of 8-byte entries over an append-only vector of tuples. Rows come in
-//! blocks: one loop computes hashes, one loads the entries, one compares the keys, so that the cache misses of a
-//! block overlap instead of queueing up behind each other.
+//! The table is an index ([`crate::slots`]) over an append-only vector of tuples. Rows come in blocks: one loop computes
+//! hashes, one looks into the index, one compares the keys, so that the cache misses of a block overlap.
 
-/// The number of rows handled together; enough for the loads to overlap, few enough for the L1 cache.
-pub const BLOCK: usize = 128;
+pub use crate::slots::BLOCK;
+use crate::slots::{SLOT_BYTES, Slots, hash_of};
 
 /// Which way a record's packets went between the two ends of its tuple.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +37,8 @@ pub struct TupleKey {
 }
 
 impl TupleKey {
-    fn words(self) -> (u64, u64) {
-        (
+    fn hash(self) -> u64 {
+        hash_of(
             u64::from(self.a) << 32 | u64::from(self.b),
             u64::from(self.port_a) << 48
                 | u64::from(self.port_b) << 32
@@ -219,15 +218,23 @@ impl Tuple {
 /// Distinct tuples, in the order in which they were first met.
 #[derive(Debug, Default)]
 pub struct TupleTable {
-    /// `hash tag << 32 | tuple number + 1`; 0 is empty.
-    entries: Vec<u64>,
+    slots: Slots,
     tuples: Vec<Tuple>,
 }
 
-/// Memory per tuple, bytes: the tuple itself and its share of a table that is half full.
-pub const TUPLE_BYTES: usize = size_of::<Tuple>() + 2 * size_of::<u64>();
+/// Memory per tuple, bytes: the tuple itself and its share of an index that is half full.
+pub const TUPLE_BYTES: usize = size_of::<Tuple>() + SLOT_BYTES;
 
 impl TupleTable {
+    /// An empty table whose tuples need not be moved until there are more than `tuples` of them. Memory is taken as it
+    /// is used.
+    pub fn with_room_for(tuples: usize) -> TupleTable {
+        TupleTable {
+            slots: Slots::default(),
+            tuples: Vec::with_capacity(tuples),
+        }
+    }
+
     /// The tuples so far.
     pub fn tuples(&self) -> &[Tuple] {
         &self.tuples
@@ -241,42 +248,39 @@ impl TupleTable {
     /// Folds one block of rows; `keys` and `records` are parallel and at most [`BLOCK`] long.
     pub fn fold(&mut self, keys: &[TupleKey], records: &[Observation]) {
         debug_assert!(keys.len() == records.len() && keys.len() <= BLOCK);
-        if keys.is_empty() {
-            return;
-        }
-        self.reserve(keys.len());
-        let mask = self.entries.len() - 1;
+        self.slots.reserve(keys.len());
         let mut hashes = [0u64; BLOCK];
-        let mut found = [0u64; BLOCK];
-        for (hash, key) in hashes.iter_mut().zip(keys) {
-            *hash = hash_of(*key);
-        }
-        for (entry, hash) in found.iter_mut().zip(&hashes[..keys.len()]) {
-            *entry = self.entries[*hash as usize & mask];
-        }
-        // The comparison loads the tuple; done for the whole block before any is changed, so that those loads overlap.
-        let mut hit = [false; BLOCK];
+        // Done for the whole block before any tuple is changed, so that the loads overlap.
+        let first = self.first(keys, &mut hashes);
         for n in 0..keys.len() {
-            let entry = found[n];
-            hit[n] = entry != 0
-                && entry >> 32 == hashes[n] >> 32
-                && self.tuples[(entry as u32 - 1) as usize].key == keys[n];
-        }
-        for n in 0..keys.len() {
-            let at = if hit[n] {
-                (found[n] as u32 - 1) as usize
-            } else {
-                self.find_or_insert(keys[n], hashes[n])
+            let at = match first[n] {
+                Some(at) => at,
+                None => self.find_or_insert(keys[n], hashes[n]),
             };
             self.tuples[at].add(&records[n]);
         }
     }
 
+    /// The tuples of a block of keys, as far as the first look finds them.
+    fn first(&self, keys: &[TupleKey], hashes: &mut [u64; BLOCK]) -> [Option<usize>; BLOCK] {
+        let mut first = [None; BLOCK];
+        for (hash, key) in hashes.iter_mut().zip(keys) {
+            *hash = key.hash();
+        }
+        for (first, hash) in first.iter_mut().zip(&hashes[..keys.len()]) {
+            *first = self.slots.first(*hash);
+        }
+        for (first, key) in first.iter_mut().zip(keys) {
+            *first = first.filter(|at| self.tuples[*at].key == *key);
+        }
+        first
+    }
+
     /// Adds the tuples of another thread.
     pub fn merge(&mut self, other: TupleTable) {
+        self.slots.reserve(other.tuples.len());
         for tuple in other.tuples {
-            self.reserve(1);
-            let at = self.find_or_insert(tuple.key, hash_of(tuple.key));
+            let at = self.find_or_insert(tuple.key, tuple.key.hash());
             if self.tuples[at].records == 0 {
                 self.tuples[at] = tuple;
             } else {
@@ -285,30 +289,13 @@ impl TupleTable {
         }
     }
 
-    /// The tuple with that key.
-    pub fn get(&self, key: &TupleKey) -> Option<&Tuple> {
-        self.position(*key, hash_of(*key))
-            .map(|at| &self.tuples[at])
-    }
-
     /// Which of a block of keys are those of tuples; `keys` are at most [`BLOCK`].
     pub fn which(&self, keys: &[TupleKey]) -> [bool; BLOCK] {
-        debug_assert!(keys.len() <= BLOCK);
-        let mut known = [false; BLOCK];
-        if self.tuples.is_empty() {
-            return known;
-        }
-        let mask = self.entries.len() - 1;
         let mut hashes = [0u64; BLOCK];
-        for (hash, key) in hashes.iter_mut().zip(keys) {
-            *hash = hash_of(*key);
-        }
-        // Loads of the whole block overlap, and nearly all keys that are not known meet an empty entry here.
-        for (known, hash) in known.iter_mut().zip(&hashes[..keys.len()]) {
-            *known = self.entries[*hash as usize & mask] != 0;
-        }
+        let first = self.first(keys, &mut hashes);
+        let mut known = [false; BLOCK];
         for (n, key) in keys.iter().enumerate() {
-            known[n] = known[n] && self.position(*key, hashes[n]).is_some();
+            known[n] = first[n].is_some() || self.position(*key, hashes[n]).is_some();
         }
         known
     }
@@ -316,85 +303,32 @@ impl TupleTable {
     /// Marks every tuple of which `other` knows something, see [`Tuple::is_at_edge`].
     pub fn mark_edges(&mut self, other: &TupleTable) {
         for tuple in &other.tuples {
-            if let Some(at) = self.position(tuple.key, hash_of(tuple.key)) {
+            if let Some(at) = self.position(tuple.key, tuple.key.hash()) {
                 self.tuples[at].bits |= AT_EDGE;
             }
-        }
-    }
-
-    fn position(&self, key: TupleKey, hash: u64) -> Option<usize> {
-        let mask = self.entries.len().checked_sub(1)?;
-        let mut position = hash as usize & mask;
-        loop {
-            let entry = self.entries[position];
-            if entry == 0 {
-                return None;
-            }
-            let at = (entry as u32 - 1) as usize;
-            if entry >> 32 == hash >> 32 && self.tuples[at].key == key {
-                return Some(at);
-            }
-            position = (position + 1) & mask;
         }
     }
 
     /// Forgets every tuple for which `keep` is false.
     pub fn retain(&mut self, keep: impl FnMut(&Tuple) -> bool) {
         self.tuples.retain(keep);
-        let cells = self.entries.len();
-        self.rebuild(cells);
+        let hashes = self.tuples.iter().map(|tuple| tuple.key.hash());
+        self.slots.rebuild(hashes);
     }
 
+    fn position(&self, key: TupleKey, hash: u64) -> Option<usize> {
+        self.slots.find(hash, |at| self.tuples[at].key == key)
+    }
+
+    /// Needs room in the index.
     fn find_or_insert(&mut self, key: TupleKey, hash: u64) -> usize {
-        let mask = self.entries.len() - 1;
-        let mut position = hash as usize & mask;
-        loop {
-            let entry = self.entries[position];
-            if entry == 0 {
-                self.tuples.push(Tuple::new(key));
-                self.entries[position] = hash >> 32 << 32 | self.tuples.len() as u64;
-                return self.tuples.len() - 1;
-            }
-            let at = (entry as u32 - 1) as usize;
-            if entry >> 32 == hash >> 32 && self.tuples[at].key == key {
-                return at;
-            }
-            position = (position + 1) & mask;
+        let tuples = &self.tuples;
+        let at = self.slots.find_or_take(hash, |at| tuples[at].key == key);
+        if at == self.tuples.len() {
+            self.tuples.push(Tuple::new(key));
         }
+        at
     }
-
-    /// Keeps the table at most half full after `more` insertions.
-    fn reserve(&mut self, more: usize) {
-        let needed = (self.tuples.len() + more) * 2;
-        if needed > self.entries.len() {
-            self.rebuild(needed.max(4 * BLOCK).next_power_of_two());
-        }
-    }
-
-    fn rebuild(&mut self, cells: usize) {
-        self.entries.clear();
-        self.entries.resize(cells, 0);
-        for (n, tuple) in self.tuples.iter().enumerate() {
-            let hash = hash_of(tuple.key);
-            let mut position = hash as usize & (cells - 1);
-            while self.entries[position] != 0 {
-                position = (position + 1) & (cells - 1);
-            }
-            self.entries[position] = hash >> 32 << 32 | (n as u64 + 1);
-        }
-    }
-}
-
-/// Folded multiply, as in foldhash; the key is two words and the table is not exposed to chosen keys across runs
-/// beyond what linear probing at half load absorbs: the words are mixed with two odd constants first.
-#[inline]
-fn hash_of(key: TupleKey) -> u64 {
-    let (low, high) = key.words();
-    let product =
-        u128::from(low ^ 0x9e37_79b9_7f4a_7c15) * u128::from(high ^ 0xd1b5_4a32_d192_ed03);
-    let folded = (product as u64) ^ (product >> 64) as u64;
-    let again = u128::from(folded) * 0x2545_f491_4f6c_dd1d_u128;
-    (again as u64) ^ (again >> 64) as u64
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use flowaudit_lake::layout::HOUR_MARGIN_US;
 
 use crate::classify::classify;
 use crate::coverage::Coverage;
-use crate::decide::{Context, End, EndsOf, client_and_server, cover};
+use crate::decide::{Context, End, EndsOf, Outcome, client_and_server, cover};
 use crate::edges::{EdgeKey, EdgeSums, Edges, evidence_bit};
 use crate::fold::{Traffic, Tuple, Way};
 use crate::identify::{Held, Stretch};
@@ -106,7 +106,8 @@ impl Group {
             }
             let part = &part.tuple;
             let key = self.edge_key(n, forward, evidence, context, judge);
-            cover(&key, evidence, u64::from(part.records), judge, coverage);
+            let outcome = Outcome::of(&key, evidence);
+            cover(outcome, u64::from(part.records), judge, coverage);
             if !view.holds(part) {
                 // The other interface's view of packets that are counted already.
                 continue;

@@ -12,6 +12,7 @@ use flowaudit_lake::table::endpoints::EndpointRow;
 use flowaudit_rules::cluster::{ContainerPort, Holder, Node, Phase, Pod, PortOwner, Protocol};
 use flowaudit_rules::evaluate::{Connection, Engine, Party, evaluate};
 use flowaudit_rules::verdict::{Decision, Kind, Outcome, Side, Tier, Verdict};
+use foldhash::fast::FixedState;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -98,8 +99,8 @@ pub struct Judge<'a> {
     /// Every CIDR that any policy of the timeline names: what an address can be told apart by.
     cidrs: Vec<IpNet>,
     classes: HashMap<ClassKey, u32>,
-    class_of: HashMap<(Seen, IpAddr), u32>,
-    memo: HashMap<Question, u32>,
+    class_of: HashMap<(Seen, IpAddr), u32, FixedState>,
+    memo: HashMap<Question, u32, FixedState>,
     judged: Vec<Judged>,
     numbers: HashMap<(&'static str, Declared, String), u32>,
     undecided: HashMap<String, u32>,
@@ -155,8 +156,8 @@ impl<'a> Judge<'a> {
             nodes: vec![OnceCell::new(); book.rows().len()],
             cidrs,
             classes: HashMap::new(),
-            class_of: HashMap::new(),
-            memo: HashMap::new(),
+            class_of: HashMap::default(),
+            memo: HashMap::default(),
             judged: Vec::new(),
             numbers: HashMap::new(),
             undecided: HashMap::new(),

@@ -21,6 +21,7 @@ mod columns;
 pub mod fold;
 pub mod parties;
 pub mod scan;
+mod slots;
 
 pub mod gaps;
 

@@ -132,7 +132,13 @@ impl<'a> Scan<'a> {
         let tables = self.each_row_group(
             &self.units(),
             COLUMNS,
-            || Folder::new(self, &shared),
+            || {
+                let mut folder = Folder::new(self, &shared);
+                // About as many records share a tuple as windows of two interfaces in two directions.
+                let tuples = self.records() as usize / self.threads.max(1) / 8;
+                folder.table = TupleTable::with_room_for(tuples.min(shared.tuples_max));
+                folder
+            },
             |folder, batch, file| folder.rows(batch, file),
             Folder::finish,
         )?;
