@@ -84,8 +84,8 @@ fn main() {
         let book = inventory.book(&settings);
         for _ in 0..2 {
             let (cpu, start) = (cpu_seconds(), Instant::now());
-            let analysed = analyse_hour(&lake, &unit, &inventory, &book, &settings)
-                .expect("an analysis");
+            let analysed =
+                analyse_hour(&lake, &unit, &inventory, &book, &settings).expect("an analysis");
             let (cpu, wall) = (cpu_seconds() - cpu, start.elapsed().as_secs_f64());
             println!(
                 "{threads} threads  analysis  {cpu:6.2} CPU s  {wall:6.2} s  {:5.2} M records/s/core  {} edges, {} passes",

@@ -213,9 +213,8 @@ fn hours_analysed_as_they_come_say_the_same_as_all_at_once() {
         let due = run(&lake, &Settings::default(), &Selection::default(), |_| {}).unwrap();
         analysed += due.hours.len();
     }
-    let edges = |lake: &Lake| -> Vec<EdgeRow> {
-        read::rows(lake, &lake.snapshot().unwrap()).unwrap()
-    };
+    let edges =
+        |lake: &Lake| -> Vec<EdgeRow> { read::rows(lake, &lake.snapshot().unwrap()).unwrap() };
     let (step_by_step, at_once) = (edges(&lake), edges(&at_once));
     assert!(analysed > 6, "{analysed}");
     assert_eq!(step_by_step.len(), at_once.len());

@@ -52,15 +52,24 @@ fn the_whole_walk_on_a_bucket() {
     stats.check(0, &["oss://flow-bucket/lakes/one"]);
     let stats: serde_json::Value = serde_json::from_str(&stats.out).unwrap();
     let rows = |table: &str| {
-        let found = stats.as_array().unwrap().iter().find(|row| row["table"] == table);
+        let found = stats
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|row| row["table"] == table);
         found.unwrap()["rows"].as_u64().unwrap()
     };
     assert_eq!(rows("flows"), 100);
     assert!(rows("edges") > 0);
-    bucket.run(&["lake", "verify"]).check(0, &["is as its log says"]);
+    bucket
+        .run(&["lake", "verify"])
+        .check(0, &["is as its log says"]);
     // One flipped bit in the middle of a file.
     let key = bucket.fake.bucket(BUCKET, |bucket| {
-        let found = bucket.objects.iter_mut().find(|(key, _)| key.contains("/flows/"));
+        let found = bucket
+            .objects
+            .iter_mut()
+            .find(|(key, _)| key.contains("/flows/"));
         let (key, object) = found.unwrap();
         let middle = object.bytes.len() / 2;
         object.bytes[middle] ^= 4;
@@ -81,25 +90,45 @@ fn what_is_wrong_with_a_bucket_is_said() {
         .check(2, &["there is no lake at `oss://flow-bucket/lakes/one`"]);
     bucket
         .run(&["ingest", "log.jsonl", "--lake", "oss://other-bucket/lake"])
-        .check(3, &["NoSuchBucket", " help: check the bucket's name and region"]);
+        .check(
+            3,
+            &["NoSuchBucket", " help: check the bucket's name and region"],
+        );
     let denied = bucket
         .command(&["ingest", "log.jsonl"])
         .env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "wr0ng")
         .output()
         .unwrap();
     let said = Said::from(denied);
-    said.check(3, &["SignatureDoesNotMatch", " help: check the access key secret"]);
+    said.check(
+        3,
+        &[
+            "SignatureDoesNotMatch",
+            " help: check the access key secret",
+        ],
+    );
     assert!(!said.err.contains("wr0ng"), "{}", said.err);
     bucket
-        .run(&["ingest", "log.jsonl", "--oss-endpoint", "http://oss.example.com"])
+        .run(&[
+            "ingest",
+            "log.jsonl",
+            "--oss-endpoint",
+            "http://oss.example.com",
+        ])
         .check(2, &["is without TLS", " help: "]);
     bucket
         .run(&["ingest", "log.jsonl", "--lake", "gs://bucket/lake"])
         .check(2, &["`gs://` is not supported", " help: "]);
-    bucket.fake.bucket(BUCKET, |bucket| bucket.versioning = Some("Enabled"));
     bucket
-        .run(&["ingest", "log.jsonl"])
-        .check(3, &["versioning of the bucket is enabled", " help: make a bucket without"]);
+        .fake
+        .bucket(BUCKET, |bucket| bucket.versioning = Some("Enabled"));
+    bucket.run(&["ingest", "log.jsonl"]).check(
+        3,
+        &[
+            "versioning of the bucket is enabled",
+            " help: make a bucket without",
+        ],
+    );
     let left = bucket.fake.bucket(BUCKET, |bucket| bucket.objects.len());
     assert_eq!(left, 0);
 }

@@ -284,7 +284,12 @@ impl Pulling<'_> {
             (None, Ok(Err(error @ ShardsError::Newer { .. }))) => {
                 Err(IngestError::Newer(error.to_string()))
             }
-            (None, Ok(Ok(()) | Err(ShardsError::Ended)) | Err(_)) => Ok(()),
+            (None, Ok(Ok(()) | Err(ShardsError::Ended))) => Ok(()),
+            // A mistake of ours, and no reason to call a half-read logstore a clean end.
+            (None, Err(ended)) => match ended.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Ok(()),
+            },
         }
     }
 

@@ -187,16 +187,28 @@ pub(super) async fn read_all(starting: Starting, stop: Stop) -> Result<(), Shard
         place = Place::Begin;
         if !starting.reading.follow {
             tokio::select! {
-                () = async { while tasks.join_next().await.is_some() {} } => {}
+                () = all_ended(&mut tasks) => {}
                 () = stop.stopped() => {}
             }
             break;
         }
         tokio::select! {
             () = tokio::time::sleep(starting.list_pause) => {}
+            () = async { all_ended(&mut tasks).await; std::future::pending().await } => {}
             () = stop.stopped() => break,
         }
     }
     tasks.shutdown().await;
     Ok(())
+}
+
+/// Waits for the tasks. One that panicked is a mistake of ours, and no reason to read on without its shard.
+async fn all_ended(tasks: &mut JoinSet<()>) {
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended
+            && let Ok(panic) = error.try_into_panic()
+        {
+            std::panic::resume_unwind(panic);
+        }
+    }
 }
