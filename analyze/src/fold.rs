@@ -145,7 +145,7 @@ impl Tuple {
         }
         let end = way ^ usize::from(!record.at_source);
         let [first, last] = record.near_border.map(u16::from);
-        self.bits |= (NEAR_FIRST * first | NEAR_LAST * last) << end;
+        self.bits |= ((NEAR_FIRST * first) | (NEAR_LAST * last)) << end;
         self.first_us = self.first_us.min(record.start_us);
         self.last_us = self.last_us.max(record.end_us);
         self.records = self.records.saturating_add(1);

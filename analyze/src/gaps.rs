@@ -139,9 +139,8 @@ impl Blind {
 
     /// Whether a gap is near a tuple that looks as if nothing had come back.
     pub fn matters_to(&self, tuple: &Tuple) -> bool {
-        !self.any.0.is_empty()
-            && !(tuple.accepted(Way::Forth) && tuple.accepted(Way::Back))
-            && self.any.touch(around(tuple))
+        let answered = tuple.accepted(Way::Forth) && tuple.accepted(Way::Back);
+        !answered && !self.any.0.is_empty() && self.any.touch(around(tuple))
     }
 
     /// Reads from the records which interfaces log for which addresses: a second pass, to be made only where
