@@ -465,4 +465,30 @@ mod tests {
             [["b".to_string(), "c".to_string()]]
         );
     }
+
+    /// An object of Calico with the label `role: trusted`, since `from`.
+    fn of_calico(kind: &str, from: i64, spec: &str) -> ObjectRow {
+        ObjectRow {
+            group: "projectcalico.org".into(),
+            kind: kind.into(),
+            namespace: None,
+            name: "x".into(),
+            spec: format!(
+                r#"{{"apiVersion":"projectcalico.org/v3","kind":"{kind}","metadata":{{"name":"x","labels":{{"role":"trusted"}}}},"spec":{spec}}}"#
+            ),
+            ..policy("x", from, None, None)
+        }
+    }
+
+    #[test]
+    fn what_policies_refer_to_makes_epochs_too() {
+        let allow = r#"{"ingress":[{"action":"Allow","source":{"selector":"role == 'trusted'"}}]}"#;
+        let timeline = timeline(&[
+            of_calico("GlobalNetworkPolicy", 0, allow),
+            of_calico("GlobalNetworkSet", 1200, r#"{"nets":["198.51.100.0/24"]}"#),
+        ]);
+        assert_eq!(timeline.epochs(), 2);
+        let cidrs = |epoch| timeline.world(epoch).policies.cidrs().count();
+        assert_eq!((cidrs(0), cidrs(1)), (0, 1));
+    }
 }

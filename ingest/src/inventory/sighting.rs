@@ -322,6 +322,25 @@ mod tests {
         held(&manifest.objects[0], at("09:00:00"))
     }
 
+    /// What is kept of an object of Calico with this label.
+    #[track_caller]
+    fn of_calico(kind: &str, role: &str) -> String {
+        let text = format!(
+            "{{apiVersion: projectcalico.org/v3, kind: {kind}, metadata: {{name: x, labels: {{role: {role}}}}}, spec: {{}}}}"
+        );
+        let manifest = kubernetes::read("x.yaml", &text);
+        assert_eq!(manifest.issues, [], "{text}");
+        declared(&manifest.objects[0]).unwrap().0
+    }
+
+    #[test]
+    fn labels_are_kept_where_selectors_see_them() {
+        let set = "GlobalNetworkSet";
+        assert_ne!(of_calico(set, "trusted"), of_calico(set, "other"));
+        let policy = "GlobalNetworkPolicy";
+        assert_eq!(of_calico(policy, "trusted"), of_calico(policy, "other"));
+    }
+
     #[test]
     fn a_running_pod_holds_its_address_since_it_started() {
         let held = pod(
