@@ -174,11 +174,7 @@ fn logstore_to_parquet(proxy: &str) -> f64 {
         ..ClientSettings::new(ENDPOINT, PROJECT, LOGSTORE)
     };
     let account = account();
-    let keys = Credentials {
-        id: account.id,
-        secret: account.secret,
-        token: None,
-    };
+    let keys = Credentials::lasting(account.id, account.secret);
     let client = Client::new(settings, Arc::new(Fixed::new(keys))).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let lake = Lake::create_or_open(dir.path().join("lake")).unwrap();

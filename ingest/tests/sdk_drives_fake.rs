@@ -32,11 +32,7 @@ fn client(fake: &Fake, sign_v1: bool) -> Client {
         ..ClientSettings::new(ENDPOINT, PROJECT, LOGSTORE)
     };
     let account = account();
-    let credentials = Credentials {
-        id: account.id,
-        secret: account.secret,
-        token: Some("tok/en+==".to_owned()),
-    };
+    let credentials = Credentials::lasting(account.id, account.secret).with_token("tok/en+==");
     Client::new(settings, Arc::new(Fixed::new(credentials))).unwrap()
 }
 

@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use flowaudit_ingest::sls::calls::check_group;
-use flowaudit_ingest::sls::{
-    BatchReport, Client, Credentials, Event, Fixed, PullSummary, Stop, pull,
-};
+use flowaudit_ingest::sls::{BatchReport, Chain, Client, Event, PullSummary, Stop, pull};
 use flowaudit_lake::Lake;
+use flowaudit_lake::cloud::credentials::Surroundings;
 use serde::Serialize;
 
 use crate::exit::Exit;
@@ -86,30 +85,12 @@ pub(super) fn run(settings: &Settings, name: &str, how: How) -> Result<Exit, Fai
 
 fn client(sls: &Sls, how: How) -> Result<Client, Failure> {
     let settings = sls.client(how.insecure, how.follow);
-    let keys = Arc::new(Fixed::new(keys()?));
+    // The official chain of the SDKs, asked at the first request.
+    let keys = Arc::new(Chain::new(Surroundings::of_process()));
     Client::new(settings, keys).map_err(|error| {
         let help = error.help();
         Failure::usage(error, help)
     })
-}
-
-/// Keys from the environment.
-fn keys() -> Result<Credentials, Failure> {
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let id = variable("ALIBABA_CLOUD_ACCESS_KEY_ID");
-    let secret = variable("ALIBABA_CLOUD_ACCESS_KEY_SECRET");
-    match id.zip(secret) {
-        Some((id, secret)) => Ok(Credentials {
-            id,
-            secret,
-            token: variable("ALIBABA_CLOUD_SECURITY_TOKEN"),
-        }),
-        None => {
-            let mistake = Mistake("there are no credentials for the log service".to_owned());
-            let help = "set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, with temporary keys ALIBABA_CLOUD_SECURITY_TOKEN too";
-            Err(Failure::usage(mistake, Some(help.to_owned())))
-        }
-    }
 }
 
 fn read(

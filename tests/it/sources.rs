@@ -190,11 +190,13 @@ fn bad_settings_name_the_cause_and_the_remedy() {
     let said = Said::from(
         place
             .command(&["ingest", "--source", "prod"])
+            .env("HOME", place.path("nobody"))
+            .env("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")
             .env_remove("ALIBABA_CLOUD_ACCESS_KEY_ID")
             .output()
             .unwrap(),
     );
-    said.check(2, &["no credentials", "ALIBABA_CLOUD_ACCESS_KEY_ID"]);
+    said.check(3, &["no credentials", "ALIBABA_CLOUD_ACCESS_KEY_ID"]);
     for arguments in [
         &["ingest"][..],
         &["ingest", "x", "--source", "prod"],

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::de::DeserializeOwned;
 
-use super::credentials::Provider;
+use super::credentials::{Provider, keys};
 use super::endpoint::{Endpoint, EndpointError, check_name};
 use super::error::{Cause, Class, Refusal, SlsError};
 use super::sign::{Request, Scheme, encode, sign};
@@ -327,10 +327,10 @@ impl Client {
         let mut slow_tries = 0_u32;
         loop {
             tries += 1;
-            let keys = self.shared.credentials.get().await;
-            let keys = keys.map_err(|none| self.error(call.name, call.shard, none.into()))?;
+            let held = self.shared.credentials.get().await;
+            let held = held.map_err(|none| self.error(call.name, call.shard, none.into()))?;
             let signed_at = self.now();
-            let mut cause = match self.send(&call, keys.keys(), signed_at).await {
+            let mut cause = match self.send(&call, keys(&held), signed_at).await {
                 Ok(Answer::Reply(reply)) => match take(reply) {
                     Ok(taken) => {
                         if tries > TROUBLE_TRIES {
@@ -350,7 +350,7 @@ impl Client {
                         }
                         Class::Credentials if !refreshed => {
                             refreshed = true;
-                            self.shared.credentials.reject(&keys);
+                            self.shared.credentials.reject(&held);
                             continue;
                         }
                         _ => {}

@@ -1,61 +1,25 @@
-//! Where the keys come from that requests are signed with.
+//! Where the keys come from that requests are signed with: the chain of the lake, or keys that are given.
 
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use thiserror::Error;
+pub use flowaudit_lake::cloud::credentials::{Chain, Credentials, CredentialsError};
 
 use super::sign::Keys;
 
-/// An access key, with a token when it is a temporary one. Shown by the first characters of its id only.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Credentials {
-    /// Access key id.
-    pub id: String,
-    /// Access key secret.
-    pub secret: String,
-    /// Security token.
-    pub token: Option<String>,
-}
-
-impl Credentials {
-    pub(crate) fn keys(&self) -> Keys<'_> {
-        Keys {
-            id: &self.id,
-            secret: &self.secret,
-            token: self.token.as_deref(),
-        }
+/// What a request is signed with.
+pub(super) fn keys(credentials: &Credentials) -> Keys<'_> {
+    Keys {
+        id: &credentials.access_key_id,
+        secret: credentials.secret(),
+        token: credentials.token(),
     }
-
-    /// The id as it may be shown.
-    #[must_use]
-    pub fn shown_id(&self) -> String {
-        self.id.chars().take(8).chain(['…']).collect()
-    }
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Credentials")
-            .field(&self.shown_id())
-            .finish()
-    }
-}
-
-/// No keys were to be had.
-#[derive(Debug, Clone, Error)]
-#[error("{message}")]
-pub struct NoCredentials {
-    /// What was tried and why it failed.
-    pub message: String,
-    /// What to do.
-    pub help: Option<String>,
 }
 
 /// What [`Provider::get`] gives.
 pub type Getting<'p> =
-    Pin<Box<dyn Future<Output = Result<Arc<Credentials>, NoCredentials>> + Send + 'p>>;
+    Pin<Box<dyn Future<Output = Result<Arc<Credentials>, CredentialsError>> + Send + 'p>>;
 
 /// Something that has keys, and gets new ones when they expire.
 pub trait Provider: fmt::Debug + Send + Sync {
@@ -64,6 +28,16 @@ pub trait Provider: fmt::Debug + Send + Sync {
 
     /// The service did not accept these keys: the next [`get`](Self::get) should give others, if there are any.
     fn reject(&self, refused: &Arc<Credentials>);
+}
+
+impl Provider for Chain {
+    fn get(&self) -> Getting<'_> {
+        Box::pin(Chain::get(self))
+    }
+
+    fn reject(&self, refused: &Arc<Credentials>) {
+        Chain::reject(self, refused);
+    }
 }
 
 /// Keys that do not change.

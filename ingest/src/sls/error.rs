@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::credentials::NoCredentials;
+use super::credentials::CredentialsError;
 use super::decode::Malformed;
 use super::unpack::Damaged;
 
@@ -50,8 +50,8 @@ pub enum Cause {
         max: u64,
     },
     /// Nothing to sign with.
-    #[error("there are no credentials: {0}")]
-    Credentials(#[from] NoCredentials),
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
     /// Tried for long enough.
     #[error("gave up after {tries} tries in {} s", spent.as_secs())]
     GaveUp {
@@ -217,7 +217,7 @@ impl SlsError {
     #[must_use]
     pub fn help(&self) -> Option<String> {
         if let Cause::Credentials(none) = &self.cause {
-            return none.help.clone();
+            return none.help();
         }
         let code = self.cause.refusal().map(|refusal| refusal.code.as_str());
         let text = match (self.class(), code) {

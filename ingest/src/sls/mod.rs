@@ -32,7 +32,7 @@ pub mod pull;
 
 pub use calls::{Cursor, Place, Shard};
 pub use client::{Client, ClientError, ClientSettings};
-pub use credentials::{Credentials, Fixed, Provider};
+pub use credentials::{Chain, Credentials, Fixed, Provider};
 pub use error::{Class, SlsError};
 pub use group::GroupSettings;
 pub use pull::{BatchReport, Event, PullSettings, PullSummary, pull};

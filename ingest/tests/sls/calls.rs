@@ -28,7 +28,9 @@ async fn every_call_by_both_signatures_with_and_without_a_token() {
         place.fake.world().account.token = token.map(str::to_owned);
         let client = with(&place.fake, |settings, credentials| {
             settings.sign_v1 = v1;
-            credentials.token = token.map(str::to_owned);
+            if let Some(token) = token {
+                *credentials = credentials.clone().with_token(token);
+            }
         });
         let shards = client.list_shards().await.unwrap();
         assert_eq!(
@@ -162,13 +164,17 @@ async fn bad_settings_say_the_cause_and_the_remedy() {
     let (_, cause, help) =
         fails(|settings, _| settings.region = Some("cn-beijing".to_owned())).await;
     assert!(cause.starts_with("SignatureNotMatch (401)") && help.contains("`region`"));
-    let (_, cause, help) = fails(|_, credentials| credentials.secret = "wrong".to_owned()).await;
+    let (_, cause, help) = fails(|_, credentials| {
+        *credentials = Credentials::lasting(credentials.access_key_id.clone(), "wrong")
+    })
+    .await;
     assert!(cause.starts_with("SignatureNotMatch (401)") && help.contains("secret"));
-    let (_, cause, _) = fails(|_, credentials| credentials.id = "LTAIwrong".to_owned()).await;
+    let (_, cause, _) =
+        fails(|_, credentials| credentials.access_key_id = "LTAIwrong".to_owned()).await;
     assert!(cause.starts_with("Unauthorized (401)"), "{cause}");
     place.fake.world().denied = Some("log:ListShards".to_owned());
     let (_, cause, help) = fails(|_, _| {}).await;
     assert!(cause.contains("action: log:ListShards") && help.contains("docs/ram"));
-    let secrets = [credentials().secret, "wrong".to_owned()];
+    let secrets = [credentials().secret().to_owned(), "wrong".to_owned()];
     assert!(secrets.iter().all(|secret| !cause.contains(secret)));
 }

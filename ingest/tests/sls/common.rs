@@ -90,11 +90,7 @@ pub(crate) fn client_settings(fake: &Fake) -> ClientSettings {
 
 pub(crate) fn credentials() -> Credentials {
     let account = account();
-    Credentials {
-        id: account.id,
-        secret: account.secret,
-        token: account.token,
-    }
+    Credentials::lasting(account.id, account.secret)
 }
 
 pub(crate) fn client(fake: &Fake) -> Client {

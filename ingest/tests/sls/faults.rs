@@ -139,19 +139,16 @@ impl Provider for Rotating {
 
     fn reject(&self, refused: &Arc<Credentials>) {
         let mut keys = self.0.lock().unwrap();
-        if keys.len() > 1 && keys[0] == *refused {
+        if keys.len() > 1 && Arc::ptr_eq(&keys[0], refused) {
             keys.remove(0);
         }
     }
 }
 
 fn rotating(tokens: &[&str]) -> Arc<Rotating> {
-    let keys = tokens.iter().map(|token| {
-        Arc::new(Credentials {
-            token: Some((*token).to_owned()),
-            ..credentials()
-        })
-    });
+    let keys = tokens
+        .iter()
+        .map(|token| Arc::new(credentials().with_token(*token)));
     Arc::new(Rotating(Mutex::new(keys.collect())))
 }
 
