@@ -8,4 +8,5 @@ mod crash;
 mod files;
 #[cfg(test)]
 mod inventory;
+#[cfg(test)]
 mod reopened;
