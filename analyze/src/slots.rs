@@ -122,7 +122,7 @@ mod tests {
         /// Few different hashes and few different halves: everything collides.
         #[test]
         fn agrees_with_a_map(keys in proptest::collection::vec((0u64..4, 0u64..400), 0..900), cut in 0usize..900) {
-            let hash = |key: (u64, u64)| key.0 << 32 | key.1 % 2;
+            let hash = |key: (u64, u64)| (key.0 << 32) | (key.1 % 2);
             let mut slots = Slots::default();
             let mut held: Vec<(u64, u64)> = Vec::new();
             let mut plain: HashMap<(u64, u64), usize> = HashMap::new();
