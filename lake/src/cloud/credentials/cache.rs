@@ -103,15 +103,14 @@ impl Chain {
         let mut refresher = match (&stale, self.shared.refreshing.try_lock()) {
             (_, Ok(refresher)) => refresher,
             (Some(stale), Err(_)) => return Ok(stale.clone()),
-            (None, Err(_)) => {
-                let refresher = self.shared.refreshing.lock().await;
-                // Whoever had it has refreshed meanwhile.
-                if let State::Fresh(credentials) | State::Stale(credentials) = self.state() {
-                    return Ok(credentials);
-                }
-                refresher
-            }
+            (None, Err(_)) => self.shared.refreshing.lock().await,
         };
+        // Whoever had it before may have refreshed meanwhile.
+        match self.state() {
+            State::Fresh(credentials) => return Ok(credentials),
+            State::Stale(credentials) if stale.is_none() => return Ok(credentials),
+            State::Stale(_) | State::Unusable => {}
+        }
         match (self.refresh(&mut refresher).await, stale) {
             (Ok(credentials), _) => Ok(credentials),
             (Err(_), Some(stale)) => {
