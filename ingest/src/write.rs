@@ -394,6 +394,8 @@ impl<'l> Writer<'l> {
                 Partition::date_of_us(gap.from_us),
                 std::slice::from_ref(gap),
             )?;
+            let from_us = gap.from_us.saturating_sub(HOUR_MARGIN_US);
+            batch.reopen(from_us, gap.to_us.saturating_add(HOUR_MARGIN_US));
         }
         for ((source, shard), advances) in &self.advances {
             for advance in advances {
