@@ -43,8 +43,8 @@ readers: $(INSTALLED) ## DuckDB reads a lake by plain globs
 	FLOWAUDIT_PYTHON=$(VENV)/bin/python cargo test --locked --test duckdb_reads_lake
 
 sdks: $(OSS_VENV)/installed $(INSTALLED_SDK) ## the official clients of OSS and the log service and ours do the same to the fakes
-	FLOWAUDIT_PYTHON=$(OSS_VENV)/bin/python cargo test --locked -p flowaudit-lake --test oss_sdks
-	FLOWAUDIT_PYTHON=$(VENV)/bin/python cargo test --locked -p flowaudit-ingest --test sdk_drives_fake
+	FLOWAUDIT_PYTHON=$(OSS_VENV)/bin/python cargo test --locked --test oss_sdks
+	FLOWAUDIT_PYTHON=$(VENV)/bin/python cargo test --locked --test sdk_drives_fake
 
 $(OSS_VENV)/installed:
 	$(PYTHON) -m venv $(OSS_VENV)
