@@ -18,8 +18,12 @@ fn main() -> io::Result<()> {
         names.sort();
         for name in names {
             let name = Path::new(folder).join(name);
-            let path = root.join(SET).join(&name);
-            let _ = writeln!(list, "({name:?}, include_bytes!({path:?})),");
+            let path = Path::new("/").join(SET).join(&name);
+            // Relative to whichever checkout is compiled: several may share what this script wrote.
+            let _ = writeln!(
+                list,
+                r#"({name:?}, include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), {path:?}))),"#
+            );
         }
     }
     list += "]\n";

@@ -14,24 +14,7 @@ use flowaudit_lake::table::flows::DIRECTION_OUT;
 use crate::error::AnalyzeError;
 use crate::scan::Scan;
 
-/// The columns the kernel reads, in the order of [`Columns`].
-pub(crate) const COLUMNS: &[&str] = &[
-    "start_time",
-    "end_time",
-    "vpc_id",
-    "direction",
-    "src_addr",
-    "src_port",
-    "dst_addr",
-    "dst_port",
-    "protocol",
-    "packets",
-    "bytes",
-    "tcp_flags",
-    "action",
-];
-
-/// The same, and the interface last.
+/// The columns the kernel reads, in the order of [`Columns`], and the interface last.
 pub(crate) const COLUMNS_AND_ENI: &[&str] = &[
     "start_time",
     "end_time",
@@ -48,6 +31,12 @@ pub(crate) const COLUMNS_AND_ENI: &[&str] = &[
     "action",
     "eni_id",
 ];
+
+/// The same without the interface.
+pub(crate) const COLUMNS: &[&str] = match COLUMNS_AND_ENI.split_last() {
+    Some((_, columns)) => columns,
+    None => &[],
+};
 
 /// What `action` says where a security group or network ACL refused the packets.
 const REJECT: &str = "REJECT";
