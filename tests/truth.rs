@@ -213,14 +213,56 @@ fn hours_analysed_as_they_come_say_the_same_as_all_at_once() {
         let due = run(&lake, &Settings::default(), &Selection::default(), |_| {}).unwrap();
         analysed += due.hours.len();
     }
-    let edges =
-        |lake: &Lake| -> Vec<EdgeRow> { read::rows(lake, &lake.snapshot().unwrap()).unwrap() };
-    let (step_by_step, at_once) = (edges(&lake), edges(&at_once));
     assert!(analysed > 6, "{analysed}");
-    assert_eq!(step_by_step.len(), at_once.len());
-    for (edge, expected) in step_by_step.iter().zip(&at_once) {
-        assert_eq!(edge, expected);
+    assert_same(&edges(&lake), &edges(&at_once), "step by step");
+}
+
+/// Snapshots and watches come one by one, in no order of time, and what is due is analysed each time: whatever an import
+/// changes is looked at again.
+#[test]
+fn an_inventory_that_comes_late_says_the_same_as_one_that_was_there() {
+    let scenario = Scenario::builtin("small").unwrap();
+    let run_of = simulate(&scenario, scenario.seed);
+    let directory = tempfile::tempdir().unwrap();
+    let at_once = edges(&walk(&run_of, directory.path()).lake);
+
+    let now = DateTime::<Utc>::from_timestamp(1_800_000_000, 0).unwrap();
+    let input = |path: &Path| [Input::Named(path.display().to_string())];
+    let files = std::fs::read_dir(directory.path().join("inventory")).unwrap();
+    let mut files: Vec<_> = files.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() > 6, "{files:?}");
+    for order in ["forward", "backward", "from the middle"] {
+        let lake = Lake::create_or_open(directory.path().join(order)).unwrap();
+        let flows = input(&directory.path().join("flows"));
+        let settings = Default::default();
+        flowaudit_ingest::run::files(&lake, &flows, &settings, &mut |_| {}, now).unwrap();
+        let mut files = files.clone();
+        match order {
+            "backward" => files.reverse(),
+            "from the middle" => files.rotate_left(4),
+            _ => {}
+        }
+        let mut analysed = 0;
+        for file in files {
+            import(&lake, &input(&file), &ImportSettings::default(), now).unwrap();
+            let due = run(&lake, &Settings::default(), &Selection::default(), |_| {}).unwrap();
+            analysed += due.hours.len();
+        }
+        assert!(analysed > 6, "{order}: {analysed}");
+        assert_same(&edges(&lake), &at_once, order);
     }
+}
+
+fn edges(lake: &Lake) -> Vec<EdgeRow> {
+    read::rows(lake, &lake.snapshot().unwrap()).unwrap()
+}
+
+fn assert_same(edges: &[EdgeRow], expected: &[EdgeRow], what: &str) {
+    for (edge, expected) in edges.iter().zip(expected) {
+        assert_eq!(edge, expected, "{what}");
+    }
+    assert_eq!(edges.len(), expected.len(), "{what}");
 }
 
 /// Every end of every record: named right, or not named.

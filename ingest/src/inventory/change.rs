@@ -1,16 +1,12 @@
-//! Old rows and new rows → the stretches of time for which something is known differently now. Pure.
+//! Old rows and new rows → since when something is known differently now. Pure.
 //!
-//! A snapshot that confirms what was known changes little: the core grows, and only what lay between its old and its new
-//! end has to be looked at again.
+//! A snapshot that confirms what was known changes little: the core grows, and only what came after its old end has to be
+//! looked at again. How long a change reaches is open: a connection may have been opened under what was declared long ago.
+
+use std::cmp::Ordering;
 
 use flowaudit_lake::table::endpoints::EndpointRow;
 use flowaudit_lake::table::objects::ObjectRow;
-
-/// More stretches than this are joined to one.
-const STRETCHES_MAX: usize = 64;
-
-/// Two stretches closer than this become one: hours are analysed as a whole.
-const CLOSE_US: i64 = 3_600_000_000;
 
 /// When a row holds: core and outer part, in microseconds since the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,10 +16,6 @@ struct Times {
     end: i64,
     high: i64,
 }
-
-/// Half-open stretches.
-#[derive(Debug, Default)]
-struct Stretches(Vec<(i64, i64)>);
 
 /// A row that holds for some time.
 trait Timed: Clone + Ord {
@@ -92,76 +84,101 @@ fn times(
     }
 }
 
-/// What is known differently, as half-open stretches in order.
+/// The first instant at which something is known differently, in microseconds since the epoch; `i64::MIN` where it has no
+/// known beginning, `None` where nothing changed.
 #[must_use]
-pub fn changed(
+pub fn changed_from(
     endpoints: (&[EndpointRow], &[EndpointRow]),
     objects: (&[ObjectRow], &[ObjectRow]),
-) -> Vec<(i64, i64)> {
-    let mut stretches = Stretches::default();
-    stretches.compare(endpoints.0, endpoints.1);
-    stretches.compare(objects.0, objects.1);
-    stretches.joined()
+) -> Option<i64> {
+    let endpoints = first_change(endpoints.0, endpoints.1);
+    let objects = first_change(objects.0, objects.1);
+    endpoints.into_iter().chain(objects).min()
 }
 
-impl Stretches {
-    fn compare<R: Timed>(&mut self, old: &[R], new: &[R]) {
-        let keyed = |rows: &[R]| {
-            let mut rows: Vec<_> = rows
-                .iter()
-                .map(|row| (row.timeless(), row.times()))
-                .collect();
-            rows.sort_by(|a, b| (&a.0, a.1.start).cmp(&(&b.0, b.1.start)));
-            rows
+fn first_change<R: Timed>(old: &[R], new: &[R]) -> Option<i64> {
+    let keyed = |rows: &[R]| {
+        let mut rows: Vec<_> = rows
+            .iter()
+            .map(|row| (row.timeless(), row.times()))
+            .collect();
+        rows.sort_by(|a, b| (&a.0, a.1.start).cmp(&(&b.0, b.1.start)));
+        rows
+    };
+    let (old, new) = (keyed(old), keyed(new));
+    let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
+    let mut first: Option<i64> = None;
+    let mut note = |at: i64| first = Some(first.map_or(at, |first| first.min(at)));
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (None, None) => return first,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(old), Some(new)) => old.0.cmp(&new.0),
         };
-        let (old, new) = (keyed(old), keyed(new));
-        let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
-        loop {
-            let order = match (old.peek(), new.peek()) {
-                (None, None) => return,
-                (Some(_), None) => std::cmp::Ordering::Less,
-                (None, Some(_)) => std::cmp::Ordering::Greater,
-                (Some(old), Some(new)) => old.0.cmp(&new.0),
-            };
-            match order {
-                std::cmp::Ordering::Less => self.whole(old.next()),
-                std::cmp::Ordering::Greater => self.whole(new.next()),
-                std::cmp::Ordering::Equal => {
-                    if let (Some((_, old)), Some((_, new))) = (old.next(), new.next()) {
-                        self.moved(old.low, new.low);
-                        self.moved(old.start, new.start);
-                        self.moved(old.end, new.end);
-                        self.moved(old.high, new.high);
-                    }
+        let alone = match order {
+            Ordering::Less => old.next(),
+            Ordering::Greater => new.next(),
+            Ordering::Equal => {
+                if let (Some((_, old)), Some((_, new))) = (old.next(), new.next()) {
+                    old.differ_from(*new).into_iter().for_each(&mut note);
                 }
+                None
             }
+        };
+        if let Some((_, times)) = alone {
+            note(times.low);
         }
     }
+}
 
-    fn whole<R>(&mut self, row: Option<&(R, Times)>) {
-        if let Some((_, times)) = row {
-            self.0.push((times.low, times.high.saturating_add(1)));
-        }
+impl Times {
+    /// The first instant at which one row may hold and the other not, or both hold but one not surely.
+    fn differ_from(self, other: Times) -> Option<i64> {
+        [
+            (self.low, other.low),
+            (self.start, other.start),
+            (self.end, other.end),
+            (self.high, other.high),
+        ]
+        .into_iter()
+        .filter(|(one, other)| one != other)
+        .map(|(one, other)| one.min(other))
+        .min()
     }
+}
 
-    fn moved(&mut self, old: i64, new: i64) {
-        if old != new {
-            self.0.push((old.min(new), old.max(new).saturating_add(1)));
-        }
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn joined(mut self) -> Vec<(i64, i64)> {
-        self.0.sort_unstable();
-        let mut joined: Vec<(i64, i64)> = Vec::new();
-        for (from, to) in self.0 {
-            match joined.last_mut() {
-                Some(last) if from <= last.1.saturating_add(CLOSE_US) => last.1 = last.1.max(to),
-                _ => joined.push((from, to)),
-            }
-        }
-        match (joined.first(), joined.last()) {
-            (Some(first), Some(last)) if joined.len() > STRETCHES_MAX => vec![(first.0, last.1)],
-            _ => joined,
-        }
+    const HELD: Times = Times {
+        low: 10,
+        start: 20,
+        end: 30,
+        high: 40,
+    };
+
+    #[test]
+    fn rows_differ_from_where_the_first_of_their_ends_moved() {
+        assert_eq!(HELD.differ_from(HELD), None);
+        assert_eq!(HELD.differ_from(Times { low: 12, ..HELD }), Some(10));
+        assert_eq!(HELD.differ_from(Times { start: 15, ..HELD }), Some(15));
+        assert_eq!(HELD.differ_from(Times { end: 35, ..HELD }), Some(30));
+        assert_eq!(
+            HELD.differ_from(Times {
+                end: 35,
+                high: 36,
+                ..HELD
+            }),
+            Some(30)
+        );
+        assert_eq!(
+            HELD.differ_from(Times {
+                high: i64::MAX,
+                ..HELD
+            }),
+            Some(40)
+        );
     }
 }

@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use chrono::{DateTime, Utc};
+use flowaudit_lake::layout::HOUR_MARGIN_US;
 use flowaudit_lake::table::endpoints::EndpointRow;
 use flowaudit_lake::table::objects::ObjectRow;
 use flowaudit_lake::{Conflict, Lake, LakeError, Partition, Table};
@@ -80,8 +81,9 @@ pub struct ImportSummary {
     pub versions: u64,
     /// The commit, if anything changed.
     pub commit: Option<u64>,
-    /// Stretches for which something is known differently now: half-open, microseconds since the epoch.
-    pub reopened: Vec<(i64, i64)>,
+    /// Since when something is known differently now, microseconds since the epoch; `i64::MIN` where that has no known
+    /// beginning. What was analysed of that time is due again.
+    pub changed_from: Option<i64>,
     /// What was left out of the files and what is odd, with file and line.
     pub issues: Vec<Issue>,
     /// What the user should know of whole files.
@@ -363,7 +365,7 @@ fn merge_into(
             .cloned()
             .collect::<Vec<_>>()
     };
-    let reopened = change::changed(
+    let changed_from = change::changed_from(
         (&old_endpoints, &endpoints),
         (&declared(&old_objects), &declared(&objects)),
     );
@@ -379,10 +381,11 @@ fn merge_into(
     // What is read here rests on both tables as they were.
     batch.expect_unchanged(Table::Endpoints, Partition::None);
     batch.expect_unchanged(Table::Objects, Partition::None);
-    for (from, to) in &reopened {
-        batch.reopen(*from, *to);
+    if let Some(from) = changed_from {
+        // An hour rests on records that begin within its margin, and these may last as long again.
+        batch.reopen(from.saturating_sub(HOUR_MARGIN_US), i64::MAX);
     }
     summary.commit = Some(batch.publish()?.number);
-    summary.reopened = reopened;
+    summary.changed_from = changed_from;
     Ok(())
 }

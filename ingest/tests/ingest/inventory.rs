@@ -175,20 +175,20 @@ fn one_snapshot_becomes_rows_of_every_kind() {
 }
 
 #[test]
-fn the_same_again_changes_nothing_and_news_reopen_only_their_time() {
+fn the_same_again_changes_nothing_and_news_reopen_only_what_came_after() {
     let place = Place::new();
     let first = place.import("all.yaml", world(), "09:00:00");
     assert!(first.commit.is_some());
     let before = place.endpoints();
     let again = place.import("copy.yaml.gz", gzip(world()), "09:00:00");
-    assert_eq!((again.commit, again.reopened.len()), (None, 0));
+    assert_eq!((again.commit, again.changed_from), (None, None));
     let later = place.import("all.yaml", world(), "10:00:00");
     let us = |text: &str| at(text).timestamp_micros();
-    assert_eq!(later.reopened, [(us("09:00:00"), us("10:00:00") + 1)]);
+    assert_eq!(later.changed_from, Some(us("09:00:00")));
     // A snapshot that lies between two others and agrees with them says nothing new but that it was taken.
     let between = place.import("all.yaml", world(), "09:30:00");
     assert!(between.commit.is_some());
-    assert_eq!(between.reopened, []);
+    assert_eq!(between.changed_from, None);
     assert_eq!(place.endpoints().len(), before.len());
     assert_eq!(place.objects("Snapshot").len(), 3);
 }
