@@ -2,7 +2,8 @@
 //! that takes, and the same pull by the official Python SDK in the same run.
 //!
 //! ```text
-//! FLOWAUDIT_PYTHON=… cargo bench -p flowaudit-ingest --bench sls
+//! FLOWAUDIT_PYTHON=… cargo bench -p flowaudit-ingest --bench sls              # `-- columns`: only the first
+//! cargo bench -p flowaudit-ingest --bench sls -- 20000000                     # so many records in the logstore
 //! ```
 //!
 //! Figures are records per second of processor time of the one process that is measured, so that a busy machine and the
@@ -32,21 +33,30 @@ use flowaudit_lake::table::flows::{FlowRow, FlowsBuilder};
 
 use fake::{ENDPOINT, Fake, LOGSTORE, PROJECT, account, records};
 
+/// As in the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Records in the logstore of the whole path.
-const RECORDS: u64 = 1_000_000;
+const RECORDS: u64 = 2_000_000;
 const SHARDS: u32 = 4;
 /// Logs in a group.
 const GROUP: u64 = 100;
 
 fn main() {
-    if std::env::args().any(|argument| argument == "serve") {
-        serve();
+    let mut arguments = std::env::args().skip_while(|argument| argument != "serve");
+    if let Some(records) = arguments.nth(1) {
+        serve(records.parse().unwrap());
         return;
     }
     reply_to_columns();
-    let mut served = served();
+    if std::env::args().any(|argument| argument == "columns") {
+        return;
+    }
+    let number = std::env::args().find_map(|argument| argument.parse().ok());
+    let mut served = served(number.unwrap_or(RECORDS));
     let proxy = served.1.clone();
-    let ours = logstore_to_parquet(&proxy);
+    let ours = logstore_to_parquet(&proxy, number.unwrap_or(RECORDS));
     if let Ok(python) = std::env::var("FLOWAUDIT_PYTHON") {
         let theirs = by_the_sdk(&python, &proxy);
         println!("ratio       {:>10.1} x the SDK's rows", ours / theirs);
@@ -57,10 +67,12 @@ fn main() {
 }
 
 /// The fake service in a process of its own.
-fn serve() {
+fn serve(records: u64) {
     let fake = Fake::start(SHARDS);
-    for group in records::groups(0..RECORDS, GROUP) {
-        fake.world().put(&group, 1_764_000_000);
+    for from in (0..records).step_by(100_000) {
+        for group in records::groups(from..records.min(from + 100_000), GROUP) {
+            fake.world().put(&group, 1_764_000_000);
+        }
     }
     println!("{}", fake.proxy());
     loop {
@@ -68,9 +80,9 @@ fn serve() {
     }
 }
 
-fn served() -> (Child, String) {
+fn served(records: u64) -> (Child, String) {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .arg("serve")
+        .args(["serve".to_owned(), records.to_string()])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -147,16 +159,16 @@ fn reply_to_columns() {
         lz4.len() as f64 / 20_000.0,
         zstd.len() as f64 / 20_000.0
     );
-    let (mut decoder, mut total) = (LogDecoder::default(), 0);
+    let (mut builder, mut total) = (FlowsBuilder::default(), 0);
     let begun = spent();
     for _ in 0..100 {
         let list = unpack(lz4.clone(), Packing::Lz4, size, 256 << 20).unwrap();
         check(&list).unwrap();
-        let mut builder = FlowsBuilder::default();
+        let mut decoder = LogDecoder::default();
         for group in groups(&list) {
             for log in logs(group.unwrap()) {
                 let record = decoder.record(log.unwrap()).unwrap();
-                if let Ok(Entry::Flow(flow)) = normalize(&record) {
+                if let Ok(Entry::Flow(flow)) = normalize(record) {
                     builder.push(&row(&flow));
                 }
             }
@@ -167,7 +179,7 @@ fn reply_to_columns() {
     println!("to columns  {rate:>10.2} million records/s: lz4, check, decode, normalise, build");
 }
 
-fn logstore_to_parquet(proxy: &str) -> f64 {
+fn logstore_to_parquet(proxy: &str, records: u64) -> f64 {
     let settings = ClientSettings {
         insecure: true,
         proxy: Some(proxy.to_owned()),
@@ -181,8 +193,8 @@ fn logstore_to_parquet(proxy: &str) -> f64 {
     let begun = spent();
     let settings = PullSettings::default();
     let summary = pull(&lake, &client, &settings, &mut |_| {}, &Stop::default()).unwrap();
-    assert_eq!(summary.counts.flows, RECORDS);
-    let rate = rate(RECORDS, spent() - begun);
+    assert_eq!(summary.counts.flows, records);
+    let rate = rate(records, spent() - begun);
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let peak = status
         .lines()

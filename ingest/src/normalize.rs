@@ -442,6 +442,25 @@ fn needed<'a>(record: &'a RawRecord<'_>, field: Field) -> Result<&'a str, Refuse
 
 /// A whole number, with at most a fraction of zeros.
 fn whole(field: Field, value: &str, max: u64) -> Result<u64, Refused> {
+    match short_number(value) {
+        Some(number) if number <= max => Ok(number),
+        _ => any_whole(field, value, max),
+    }
+}
+
+/// Up to 19 digits, which always fit, and nothing else.
+#[inline]
+fn short_number(value: &str) -> Option<u64> {
+    if value.is_empty() || value.len() > 19 {
+        return None;
+    }
+    value.bytes().try_fold(0_u64, |number, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (digit < 10).then(|| number * 10 + u64::from(digit))
+    })
+}
+
+fn any_whole(field: Field, value: &str, max: u64) -> Result<u64, Refused> {
     let digits = match value.split_once('.') {
         Some((digits, zeros)) if !zeros.is_empty() && zeros.bytes().all(|byte| byte == b'0') => {
             digits

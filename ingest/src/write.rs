@@ -28,6 +28,9 @@ const TRIES: usize = 64;
 /// Rough size of a row in memory beside its text, in bytes.
 const ROW_BYTES: usize = 160;
 
+/// Rows are held in pieces of this many: growing one large column costs more than filling small ones.
+const PIECE_ROWS: usize = 64 * 1024;
+
 /// What was read of one file or shard since the last publish.
 #[derive(Debug, Clone)]
 struct Advance {
@@ -43,6 +46,36 @@ struct Rows<B> {
     times: (i64, i64),
     /// Stretches whose analysis does not stand any longer when these rows come; half-open.
     reopens: Vec<(i64, i64)>,
+}
+
+/// Flows as they come: finished pieces and the one that grows.
+#[derive(Debug, Default)]
+struct FlowPieces {
+    finished: Vec<RecordBatch>,
+    growing: FlowsBuilder,
+    grown: usize,
+}
+
+impl FlowPieces {
+    fn push(&mut self, row: &FlowRow<'_>) {
+        self.growing.push(row);
+        self.grown += 1;
+        if self.grown == PIECE_ROWS {
+            self.finish_piece();
+        }
+    }
+
+    fn finish_piece(&mut self) {
+        self.finished.push(self.growing.finish());
+        self.grown = 0;
+    }
+
+    fn finish(mut self) -> Vec<RecordBatch> {
+        if self.grown > 0 {
+            self.finish_piece();
+        }
+        self.finished
+    }
 }
 
 impl<B: Default> Default for Rows<B> {
@@ -103,7 +136,7 @@ pub(crate) struct Writer<'l> {
     ingest_us: i64,
     keys: Keys,
     recent: Recent,
-    flows: BTreeMap<Partition, Rows<FlowsBuilder>>,
+    flows: BTreeMap<Partition, Rows<FlowPieces>>,
     gaps: BTreeMap<Partition, Rows<Vec<GapRow>>>,
     rejects: Vec<RejectRow>,
     /// Keys of this batch.
@@ -317,7 +350,7 @@ impl<'l> Writer<'l> {
     pub(crate) fn publish(&mut self) -> Result<(), LakeError> {
         let flows: Vec<_> = std::mem::take(&mut self.flows)
             .into_iter()
-            .map(|(partition, mut rows)| {
+            .map(|(partition, rows)| {
                 (
                     partition,
                     Rows {
@@ -335,7 +368,7 @@ impl<'l> Writer<'l> {
                 (
                     partition,
                     Rows {
-                        rows: GapRow::to_batch(&rows.rows),
+                        rows: vec![GapRow::to_batch(&rows.rows)],
                         keys: rows.keys,
                         times: rows.times,
                         reopens: joined(rows.reopens),
@@ -367,8 +400,8 @@ impl<'l> Writer<'l> {
 
     fn publish_once(
         &mut self,
-        flows: &[(Partition, Rows<RecordBatch>)],
-        gaps: &[(Partition, Rows<RecordBatch>)],
+        flows: &[(Partition, Rows<Vec<RecordBatch>>)],
+        gaps: &[(Partition, Rows<Vec<RecordBatch>>)],
     ) -> Result<Counts, LakeError> {
         let base = self.lake.snapshot()?;
         let mut batch = self.lake.batch_on("ingest", base.clone());
@@ -418,14 +451,16 @@ impl<'l> Writer<'l> {
         base: &Snapshot,
         table: Table,
         partition: Partition,
-        rows: &Rows<RecordBatch>,
+        rows: &Rows<Vec<RecordBatch>>,
     ) -> Result<Vec<Key>, LakeError> {
         let held = self
             .recent
             .held(self.lake, base, table, partition, &rows.keys, rows.times)?;
         batch.expect_unchanged(table, partition);
         if held.is_empty() {
-            batch.write(table, partition, &rows.rows)?;
+            for piece in &rows.rows {
+                batch.write(table, partition, piece)?;
+            }
             return Ok(rows.keys.clone());
         }
         let is_new: Vec<bool> = (0..rows.keys.len())
@@ -438,20 +473,27 @@ impl<'l> Writer<'l> {
             .filter(|(_, is_new)| **is_new)
             .map(|(key, _)| *key)
             .collect();
-        let new =
-            arrow_select::filter::filter_record_batch(&rows.rows, &BooleanArray::from(is_new))
-                .map_err(|error| LakeError::Damaged {
-                    key: partition.to_string(),
-                    reason: error.to_string(),
+        let is_new = BooleanArray::from(is_new);
+        let mut from = 0;
+        for piece in &rows.rows {
+            let is_new = is_new.slice(from, piece.num_rows());
+            let new =
+                arrow_select::filter::filter_record_batch(piece, &is_new).map_err(|error| {
+                    LakeError::Damaged {
+                        key: partition.to_string(),
+                        reason: error.to_string(),
+                    }
                 })?;
-        batch.write(table, partition, &new)?;
+            batch.write(table, partition, &new)?;
+            from += piece.num_rows();
+        }
         Ok(keys)
     }
 }
 
 /// Hours analysed already that rest on new rows: not only their own hour, which is due again anyway, but the one beside
 /// it where they are near the border, and hours near a gap.
-fn reopen(batch: &mut Batch, partition: Partition, rows: &Rows<RecordBatch>) {
+fn reopen(batch: &mut Batch, partition: Partition, rows: &Rows<Vec<RecordBatch>>) {
     for (from_us, to_us) in &rows.reopens {
         batch.reopen(*from_us, *to_us);
     }

@@ -45,7 +45,7 @@ async fn seen(client: &Client) -> Value {
         let end = client.cursor(shard.id, Place::End).await.unwrap();
         let received = client.cursor_time(shard.id, &begin).await.unwrap();
         cursors.insert(shard.id.to_string(), json!([begin, end, received]));
-        let (mut cursor, mut decoder) = (begin, LogDecoder::default());
+        let mut cursor = begin;
         while !cursor.is(&end) {
             let pull = Pull {
                 cursor: &cursor,
@@ -56,6 +56,7 @@ async fn seen(client: &Client) -> Value {
                 bytes_max: 1 << 20,
             };
             let pulled = client.pull(shard.id, &pull).await.unwrap();
+            let mut decoder = LogDecoder::default();
             for group in groups(&pulled.list) {
                 for log in logs(group.unwrap()) {
                     let record = decoder.record(log.unwrap()).unwrap();

@@ -193,6 +193,11 @@ impl<'a> RawRecord<'a> {
         }
     }
 
+    /// Takes all values away.
+    pub fn clear(&mut self) {
+        self.values.fill(const { Cow::Borrowed("") });
+    }
+
     /// Gives a field its value. A second, different value for the same field is refused: which one holds is not ours
     /// to guess.
     pub fn set(&mut self, field: Field, value: Cow<'a, str>) -> Result<(), Unreadable> {
@@ -211,6 +216,16 @@ impl<'a> RawRecord<'a> {
         }
         *slot = value;
         Ok(())
+    }
+
+    /// Gives a field this value, whatever it had before; none where the text says nothing.
+    #[inline]
+    pub fn replace(&mut self, field: Field, text: &'a str) {
+        let text = text.trim_ascii();
+        let text = if is_absent(text) { "" } else { text };
+        if let Some(slot) = self.values.get_mut(field as usize) {
+            *slot = Cow::Borrowed(text);
+        }
     }
 
     /// How many fields have a value.

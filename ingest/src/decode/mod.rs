@@ -12,7 +12,7 @@ pub mod json;
 pub mod split;
 pub mod text;
 
-pub use field::{Field, RawRecord};
+pub use field::{FIELDS, Field, RawRecord};
 pub use format::{Decoder, Format};
 
 use thiserror::Error;

@@ -9,7 +9,8 @@ use super::client::{Call, Client, Reply};
 use super::decode::{self, Tally};
 use super::endpoint::{EndpointError, check_name};
 use super::error::{Cause, Class, SlsError};
-use super::unpack::{Damaged, Packing, unpack};
+use super::spare::Spares;
+use super::unpack::{Damaged, Packing, unpack, unpack_into};
 
 /// The service gives at most this many log groups at once.
 pub const GROUPS_MAX: u32 = 1000;
@@ -237,7 +238,13 @@ impl Client {
             ..Call::get("PullLogs", &path, &query, Some(shard))
         };
         let (max, has_query) = (pull.bytes_max, pull.query.is_some());
-        self.call(call, |reply| taken(reply, max, has_query)).await
+        let taken = |reply| taken(reply, self.spares(), max, has_query);
+        self.call(call, taken).await
+    }
+
+    /// Takes back the memory of a reply that nobody needs any longer.
+    pub(super) fn keep(&self, list: Vec<u8>) {
+        self.spares().keep(list);
     }
 
     /// Records from the index, for small ranges and samples: at most `records_max`.
@@ -375,7 +382,7 @@ pub fn check_group(name: &str) -> Result<(), EndpointError> {
     }
 }
 
-fn taken(reply: Reply, max: u64, has_query: bool) -> Result<Pulled, Cause> {
+fn taken(reply: Reply, spares: &Spares, max: u64, has_query: bool) -> Result<Pulled, Cause> {
     let next = reply
         .header("x-log-cursor")
         .filter(|cursor| !cursor.is_empty())
@@ -394,7 +401,7 @@ fn taken(reply: Reply, max: u64, has_query: bool) -> Result<Pulled, Cause> {
     };
     let count = reply.number("x-log-count");
     let packed_bytes = reply.body.len() as u64;
-    let list = unpack(reply.body, packing, announced, max)?;
+    let list = unpack_into(spares.take(), reply.body, packing, announced, max)?;
     let tally = decode::check(&list)?;
     // After a query the count may be that of before.
     if !has_query && count.is_some_and(|count| count != tally.groups) {

@@ -15,6 +15,7 @@ use super::credentials::{Provider, keys};
 use super::endpoint::{Endpoint, EndpointError, check_name};
 use super::error::{Cause, Class, Refusal, SlsError};
 use super::sign::{Request, Scheme, encode, sign};
+use super::spare::Spares;
 
 /// A longer answer to a call that answers in JSON is none.
 const JSON_BYTES_MAX: u64 = 64 << 20;
@@ -146,6 +147,7 @@ struct Shared {
     throttled: AtomicU64,
     /// What a call waits for that has been tried often.
     trouble: Mutex<Option<String>>,
+    spares: Spares,
 }
 
 /// A call before it is sent.
@@ -265,6 +267,7 @@ impl Client {
                 calls: AtomicU64::new(0),
                 throttled: AtomicU64::new(0),
                 trouble: Mutex::new(None),
+                spares: Spares::default(),
             }),
         })
     }
@@ -302,6 +305,11 @@ impl Client {
 
     fn now(&self) -> DateTime<Utc> {
         Utc::now() + self.clock_offset()
+    }
+
+    /// Memory for replies.
+    pub(super) fn spares(&self) -> &Spares {
+        &self.shared.spares
     }
 
     /// An error of this logstore.

@@ -18,10 +18,12 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
-use crate::decode::{Field, RawRecord, Unreadable};
+use crate::decode::{FIELDS, Field, RawRecord, Unreadable};
 
-/// More keys than this are not remembered; they are looked up each time.
-const REMEMBERED_KEYS_MAX: usize = 64;
+/// A log of more pairs than this is not gone by.
+const PAIRS_MAX: usize = 64;
+/// The tag of field 2, of bytes: a pair of a log.
+const PAIR: u8 = 0x12;
 /// Groups of the old wire format may be nested this deep.
 const DEPTH_MAX: usize = 100;
 
@@ -73,7 +75,14 @@ pub fn check(list: &[u8]) -> Result<Tally, Malformed> {
 }
 
 fn check_log(mut log: &[u8]) -> Result<(), Malformed> {
-    while let Some((number, value)) = next(&mut log)? {
+    loop {
+        if let Some((encoded, ..)) = short_pair(log) {
+            log = log.get(encoded.len()..).unwrap_or_default();
+            continue;
+        }
+        let Some((number, value)) = next(&mut log)? else {
+            return Ok(());
+        };
         match (number, value) {
             (2, value) => check_pair(value.bytes()?)?,
             (1, Value::Varint) | (4, Value::Fixed32) => {}
@@ -81,7 +90,6 @@ fn check_log(mut log: &[u8]) -> Result<(), Malformed> {
             _ => {}
         }
     }
-    Ok(())
 }
 
 fn check_pair(mut pair: &[u8]) -> Result<(), Malformed> {
@@ -121,22 +129,58 @@ fn repeated(mut message: &[u8]) -> impl Iterator<Item = Result<&[u8], Malformed>
     })
 }
 
-/// The key-value pairs of a log, as bytes.
+/// The key-value pairs of a log, as bytes. Ends after a mistake.
 pub fn contents(mut log: &[u8]) -> impl Iterator<Item = Result<(&[u8], &[u8]), Malformed>> {
     std::iter::from_fn(move || {
-        loop {
-            let one = match next(&mut log) {
-                Ok(None) => return None,
-                Ok(Some((2, value))) => value.bytes().and_then(pair),
-                Ok(Some(_)) => continue,
-                Err(malformed) => Err(malformed),
-            };
-            if one.is_err() {
-                log = &[];
-            }
-            return Some(one);
+        let one = next_pair(&mut log).transpose()?;
+        if one.is_err() {
+            log = &[];
         }
+        Some(one.map(|(_, key, value)| (key, value)))
     })
+}
+
+/// The next pair of a log: as it is encoded if that is in the usual form, its key and its value.
+#[expect(clippy::type_complexity, reason = "three parts of one slice")]
+fn next_pair<'a>(
+    log: &mut &'a [u8],
+) -> Result<Option<(Option<&'a [u8]>, &'a [u8], &'a [u8])>, Malformed> {
+    loop {
+        if let Some((encoded, key, value)) = short_pair(log) {
+            *log = log.get(encoded.len()..).unwrap_or_default();
+            return Ok(Some((Some(encoded), key, value)));
+        }
+        match next(log)? {
+            None => return Ok(None),
+            Some((2, value)) => {
+                let (key, value) = pair(value.bytes()?)?;
+                return Ok(Some((None, key, value)));
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// The pair at the front of a log, as it is encoded, its key and its value, if it has the usual form: the key before the
+/// value, nothing beside them, each length in one byte.
+#[inline]
+fn short_pair(log: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let [PAIR, length @ ..0x80, inner @ ..] = log else {
+        return None;
+    };
+    let inner = inner.get(..usize::from(*length))?;
+    let [0x0a, key_length @ ..0x80, inner @ ..] = inner else {
+        return None;
+    };
+    let (key, inner) = inner.split_at_checked(usize::from(*key_length))?;
+    let [0x12, value_length @ ..0x80, value @ ..] = inner else {
+        return None;
+    };
+    if value.len() != usize::from(*value_length) {
+        return None;
+    }
+    let encoded = log.get(..2 + usize::from(*length))?;
+    Some((encoded, key, value))
 }
 
 fn pair(mut bytes: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
@@ -162,52 +206,105 @@ pub enum NotARecord {
     Unreadable(#[from] Unreadable),
 }
 
-/// Turns logs into records, one after the other. The logs of a flow log have the same keys in the same order, so that
-/// the keys are only compared with those of the log before.
+/// Turns the logs of a reply into records, one after the other. The logs of a flow log have the same keys in the same
+/// order, and half of their values again and again: a pair of the very bytes it had in the log before costs one
+/// comparison, another value of the same key no look-up.
 #[derive(Debug, Default)]
-pub struct LogDecoder {
-    remembered: Vec<(Box<[u8]>, Option<Field>)>,
+pub struct LogDecoder<'a> {
+    record: RawRecord<'a>,
+    /// The pairs of the log that `record` is from, in order; empty unless they are few, each of the usual form and no
+    /// two of them the same field.
+    before: Vec<Pair<'a>>,
 }
 
-impl LogDecoder {
+/// A pair as it stood in a log.
+#[derive(Debug)]
+struct Pair<'a> {
+    encoded: &'a [u8],
+    key: &'a [u8],
+    field: Option<Field>,
+}
+
+impl<'a> LogDecoder<'a> {
     /// One log as a record; unknown keys are passed over.
-    pub fn record<'a>(&mut self, log: &'a [u8]) -> Result<RawRecord<'a>, NotARecord> {
-        let mut record = RawRecord::default();
-        let mut known = false;
-        for (number, pair) in contents(log).enumerate() {
-            let (key, value) = pair?;
-            let Some(field) = self.field(number, key) else {
-                continue;
-            };
-            known = true;
-            let text = std::str::from_utf8(value).map_err(|error| Unreadable::NotUtf8 {
-                at: error.valid_up_to(),
-            })?;
-            record.set(field, Cow::Borrowed(text))?;
+    pub fn record(&mut self, log: &'a [u8]) -> Result<&RawRecord<'a>, NotARecord> {
+        if !self.reads_as_before(log)? {
+            self.read_afresh(log)?;
         }
-        if known {
-            Ok(record)
-        } else {
-            Err(Unreadable::NoField.into())
-        }
+        Ok(&self.record)
     }
 
-    fn field(&mut self, number: usize, key: &[u8]) -> Option<Field> {
-        if let Some((remembered, field)) = self.remembered.get(number)
-            && **remembered == *key
-        {
-            return *field;
+    /// Makes `record` what the log says, if it has the keys of the log before in the same order.
+    fn reads_as_before(&mut self, log: &'a [u8]) -> Result<bool, Malformed> {
+        if self.before.is_empty() {
+            return Ok(false);
         }
-        let field = Field::from_name(key);
-        // A long key is nothing to keep.
-        if key.len() <= REMEMBERED_KEYS_MAX {
-            if let Some(slot) = self.remembered.get_mut(number) {
-                *slot = (key.into(), field);
-            } else if number == self.remembered.len() && number < REMEMBERED_KEYS_MAX {
-                self.remembered.push((key.into(), field));
+        let mut rest = log;
+        // The time stands before the pairs.
+        while !matches!(rest, [PAIR, ..]) {
+            if next(&mut rest)?.is_none() {
+                return Ok(false);
             }
         }
-        field
+        for pair in &mut self.before {
+            if let Some(after) = rest.strip_prefix(pair.encoded) {
+                rest = after;
+                continue;
+            }
+            let Some((encoded, key, value)) = short_pair(rest) else {
+                return Ok(false);
+            };
+            if key != pair.key {
+                return Ok(false);
+            }
+            if let Some(field) = pair.field {
+                let Ok(text) = std::str::from_utf8(value) else {
+                    return Ok(false);
+                };
+                self.record.replace(field, text);
+            }
+            pair.encoded = encoded;
+            rest = rest.get(encoded.len()..).unwrap_or_default();
+        }
+        // Nanoseconds may stand behind them.
+        while let Some((number, _)) = next(&mut rest)? {
+            if number == 2 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn read_afresh(&mut self, log: &'a [u8]) -> Result<(), NotARecord> {
+        self.record.clear();
+        let mut pairs = std::mem::take(&mut self.before);
+        pairs.clear();
+        let (mut rest, mut usual, mut seen) = (log, true, [false; FIELDS]);
+        while let Some((encoded, key, value)) = next_pair(&mut rest)? {
+            let field = Field::from_name(key);
+            if let Some(field) = field {
+                usual &= !std::mem::replace(&mut seen[field as usize], true);
+                let text = std::str::from_utf8(value).map_err(|error| Unreadable::NotUtf8 {
+                    at: error.valid_up_to(),
+                })?;
+                self.record.set(field, Cow::Borrowed(text))?;
+            }
+            match encoded {
+                Some(encoded) if pairs.len() < PAIRS_MAX => pairs.push(Pair {
+                    encoded,
+                    key,
+                    field,
+                }),
+                _ => usual = false,
+            }
+        }
+        if !seen.contains(&true) {
+            return Err(Unreadable::NoField.into());
+        }
+        if usual {
+            self.before = pairs;
+        }
+        Ok(())
     }
 }
 

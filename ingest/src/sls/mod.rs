@@ -19,6 +19,7 @@ pub mod unpack;
 pub mod calls;
 pub mod client;
 pub mod error;
+mod spare;
 
 mod limits;
 pub mod position;

@@ -188,7 +188,6 @@ pub fn pull(
         settings,
         source: client.source(),
         writer: Writer::new(lake, &writing, Utc::now()),
-        decoder: LogDecoder::default(),
         generation: 0,
         control,
         events,
@@ -226,7 +225,6 @@ struct Pulling<'p> {
     settings: &'p PullSettings,
     source: String,
     writer: Writer<'p>,
-    decoder: LogDecoder,
     generation: u64,
     control: UnboundedSender<Control>,
     events: &'p mut dyn FnMut(Event<'_>),
@@ -330,7 +328,8 @@ impl Pulling<'_> {
         self.batch.bytes += chunk.list.len() as u64;
         self.moved.insert(chunk.shard, chunk.to);
         // The rows have copied what they need; the next reply may be fetched.
-        drop((chunk.list, chunk.held));
+        self.client.keep(chunk.list);
+        drop(chunk.held);
         match chunk.settle {
             true => self.publish(),
             false => Ok(()),
@@ -341,6 +340,7 @@ impl Pulling<'_> {
         let damaged = |client: &Client, error: Malformed| {
             IngestError::Sls(client.error("PullLogs", Some(chunk.shard), error.into()))
         };
+        let mut decoder = LogDecoder::default();
         for (number, group) in groups(&chunk.list).enumerate() {
             let group = group.map_err(|error| damaged(self.client, error))?;
             let position = chunk
@@ -352,8 +352,8 @@ impl Pulling<'_> {
                     source: &self.source,
                     position,
                 };
-                let refused = match self.decoder.record(log) {
-                    Ok(record) => match normalize(&record) {
+                let refused = match decoder.record(log) {
+                    Ok(record) => match normalize(record) {
                         Ok(Entry::Flow(flow)) => {
                             self.writer.flow(&flow, at);
                             None

@@ -84,6 +84,18 @@ pub fn unpack(
     announced: u64,
     max: u64,
 ) -> Result<Vec<u8>, Damaged> {
+    unpack_into(Vec::new(), body, packing, announced, max)
+}
+
+/// The same into memory that held another reply before, whose bytes are of no account: to touch memory for the first
+/// time costs more than to unpack into it.
+pub fn unpack_into(
+    spare: Vec<u8>,
+    body: Vec<u8>,
+    packing: Packing,
+    announced: u64,
+    max: u64,
+) -> Result<Vec<u8>, Damaged> {
     if announced > max {
         return Err(Damaged::TooLarge {
             bytes: announced,
@@ -96,21 +108,21 @@ pub fn unpack(
     }
     let unpacked = match packing {
         Packing::Plain => body,
-        Packing::Lz4 => lz4(&body, announced)?,
+        Packing::Lz4 => lz4(spare, &body, announced)?,
         Packing::Zstd => {
             let decoder = zstd::stream::read::Decoder::new(body.as_slice())
                 .map_err(|error| not_packed("zstd", &error))?;
-            stream(decoder, "zstd", announced)?
+            stream(spare, decoder, "zstd", announced)?
         }
         Packing::Deflate => match body.as_slice() {
-            [0x1f, 0x8b, ..] => stream(GzDecoder::new(body.as_slice()), "gzip", announced)?,
+            [0x1f, 0x8b, ..] => stream(spare, GzDecoder::new(body.as_slice()), "gzip", announced)?,
             // The check bits of a zlib header.
             [cmf @ 0x08..=0x78, flags, ..]
                 if cmf & 0x0f == 8 && (u16::from(*cmf) << 8 | u16::from(*flags)) % 31 == 0 =>
             {
-                stream(ZlibDecoder::new(body.as_slice()), "zlib", announced)?
+                stream(spare, ZlibDecoder::new(body.as_slice()), "zlib", announced)?
             }
-            raw => stream(DeflateDecoder::new(raw), "deflate", announced)?,
+            raw => stream(spare, DeflateDecoder::new(raw), "deflate", announced)?,
         },
     };
     match unpacked.len() as u64 {
@@ -119,7 +131,7 @@ pub fn unpack(
     }
 }
 
-fn lz4(body: &[u8], announced: u64) -> Result<Vec<u8>, Damaged> {
+fn lz4(mut out: Vec<u8>, body: &[u8], announced: u64) -> Result<Vec<u8>, Damaged> {
     if announced > (body.len() as u64 + 1) * LZ4_RATIO_MAX {
         return Err(Damaged::NotPacked {
             packing: "lz4",
@@ -127,15 +139,29 @@ fn lz4(body: &[u8], announced: u64) -> Result<Vec<u8>, Damaged> {
         });
     }
     let size = usize::try_from(announced).unwrap_or(usize::MAX);
-    lz4_flex::block::decompress(body, size).map_err(|error| Damaged::NotPacked {
-        packing: "lz4",
-        reason: error.to_string().to_lowercase(),
-    })
+    if out.capacity() < size {
+        // Replies are of about one size, and memory that is a little larger serves all of them.
+        out = Vec::with_capacity(size + size / 4);
+    }
+    out.resize(size, 0);
+    let length =
+        lz4_flex::block::decompress_into(body, &mut out).map_err(|error| Damaged::NotPacked {
+            packing: "lz4",
+            reason: error.to_string().to_lowercase(),
+        })?;
+    out.truncate(length);
+    Ok(out)
 }
 
-fn stream(input: impl Read, packing: &'static str, announced: u64) -> Result<Vec<u8>, Damaged> {
+fn stream(
+    mut out: Vec<u8>,
+    input: impl Read,
+    packing: &'static str,
+    announced: u64,
+) -> Result<Vec<u8>, Damaged> {
     let size = usize::try_from(announced).unwrap_or(usize::MAX);
-    let mut out = Vec::with_capacity(size.min(FIRST_BYTES));
+    out.clear();
+    out.reserve(size.min(FIRST_BYTES));
     // One byte more than announced tells a longer stream; the rest of it is not looked at.
     input
         .take(announced.saturating_add(1))
@@ -248,7 +274,10 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_packed_comes_back(raw in proptest::collection::vec(any::<u8>(), 1..3000), at in 0..4_usize) {
-            let unpacked = unpack(packed(&raw, ALL[at]), ALL[at], raw.len() as u64, 4096);
+            let size = raw.len() as u64;
+            let unpacked = unpack(packed(&raw, ALL[at]), ALL[at], size, 4096);
+            prop_assert_eq!(unpacked.unwrap(), raw.clone());
+            let unpacked = unpack_into(vec![1; 700], packed(&raw, ALL[at]), ALL[at], size, 4096);
             prop_assert_eq!(unpacked.unwrap(), raw);
         }
 

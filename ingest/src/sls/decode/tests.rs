@@ -88,11 +88,11 @@ fn the_message_of_the_python_sdk() {
     assert_eq!(check(&list), Ok(Tally { groups: 1, logs: 1 }));
     let group = groups(&list).next().unwrap().unwrap();
     let log = logs(group).next().unwrap().unwrap();
-    let record = LogDecoder::default().record(log).unwrap();
-    assert_eq!(record.get(Field::SrcAddr), Some("172.31.16.139"));
-    assert_eq!(record.get(Field::DstPort), Some("80"));
-    assert_eq!(record.get(Field::Action), Some("ACCEPT"));
-    assert_eq!(record.len(), 3);
+    let read = record(log).unwrap();
+    assert_eq!(read.get(Field::SrcAddr), Some("172.31.16.139"));
+    assert_eq!(read.get(Field::DstPort), Some("80"));
+    assert_eq!(read.get(Field::Action), Some("ACCEPT"));
+    assert_eq!(read.len(), 3);
     assert_eq!(
         to_json(log, 4096),
         r#"{"srcaddr":"172.31.16.139","dstport":"80","action":"ACCEPT"}"#
@@ -113,6 +113,10 @@ fn every_cut_of_a_reply_is_noticed_or_ends_between_groups() {
     }
 }
 
+fn record(log: &[u8]) -> Result<RawRecord<'_>, NotARecord> {
+    LogDecoder::default().record(log).cloned()
+}
+
 fn log(pairs: &[(&str, &[u8])]) -> Vec<u8> {
     let contents = pairs.iter().map(|(key, value)| oracle::Pair {
         key: key.as_bytes().to_vec(),
@@ -128,19 +132,15 @@ fn log(pairs: &[(&str, &[u8])]) -> Vec<u8> {
 
 #[test]
 fn bytes_that_are_no_text_cost_their_record_only_where_they_are_needed() {
-    let mut decoder = LogDecoder::default();
     let unknown = log(&[("note", b"\xff"), ("srcaddr", b"10.0.0.1")]);
-    let record = decoder.record(&unknown).unwrap();
-    assert_eq!(record.get(Field::SrcAddr), Some("10.0.0.1"));
+    let read = record(&unknown).unwrap();
+    assert_eq!(read.get(Field::SrcAddr), Some("10.0.0.1"));
     let known = log(&[("note", b"x"), ("srcaddr", b"10.\xff")]);
-    assert_eq!(
-        decoder.record(&known),
-        Err(Unreadable::NotUtf8 { at: 3 }.into())
-    );
+    assert_eq!(record(&known), Err(Unreadable::NotUtf8 { at: 3 }.into()));
     let foreign = log(&[("message", b"hello")]);
-    assert_eq!(decoder.record(&foreign), Err(Unreadable::NoField.into()));
+    assert_eq!(record(&foreign), Err(Unreadable::NoField.into()));
     let twice = log(&[("srcaddr", b"10.0.0.1"), ("src_addr", b"10.0.0.2")]);
-    assert!(decoder.record(&twice).is_err());
+    assert!(record(&twice).is_err());
 }
 
 #[test]
@@ -233,5 +233,64 @@ proptest! {
         let _ = walked(&bytes);
         let _ = LogDecoder::default().record(&bytes);
         let _ = to_json(&bytes, 64);
+    }
+}
+
+/// Logs like those before them, but for one thing.
+#[test]
+fn the_log_before_makes_no_difference() {
+    let usual: [(&str, &[u8]); 5] = [
+        ("eni-id", b"eni-1"),
+        ("srcaddr", b"10.0.0.1"),
+        ("note", b"a"),
+        ("dstport", b"80"),
+        ("region", b"-"),
+    ];
+    let with = |at: usize, pair: (&'static str, &'static [u8])| {
+        let mut pairs = usual;
+        pairs[at] = pair;
+        log(&pairs)
+    };
+    let long = "1".repeat(200).into_bytes();
+    let mut long_value = usual;
+    long_value[3].1 = &long;
+    let mut time_ns = oracle::Log::decode(log(&usual).as_slice()).unwrap();
+    time_ns.time_ns = Some(7);
+    let two_pairs = [log(&usual), log(&usual[..1])].concat();
+    let logs = [
+        log(&usual),
+        log(&usual),
+        with(1, ("srcaddr", b"10.0.0.22")),
+        with(3, ("dstport", b"-")),
+        with(3, ("dstport", b" 443 ")),
+        with(2, ("note", b"\xff")),
+        with(1, ("srcaddr", b"\xff")),
+        log(&usual),
+        with(3, ("srcport", b"80")),
+        log(&usual[1..]),
+        log(&usual),
+        log(&usual[..4]),
+        log(&long_value),
+        log(&usual),
+        time_ns.encode_to_vec(),
+        with(3, ("src_addr", b"10.0.0.2")),
+        with(3, ("src_addr", b"10.0.0.1")),
+        with(1, ("srcaddr", b"10.0.0.2")),
+        log(&[("message", b"hello")]),
+        two_pairs,
+        log(&usual),
+        Vec::new(),
+        log(&usual),
+    ];
+    for first in &logs {
+        for second in &logs {
+            let mut decoder = LogDecoder::default();
+            let read = [first, second].map(|log| decoder.record(log).cloned());
+            assert_eq!(read, [first, second].map(|log| record(log)));
+        }
+    }
+    let mut decoder = LogDecoder::default();
+    for log in &logs {
+        assert_eq!(decoder.record(log).cloned(), record(log));
     }
 }
