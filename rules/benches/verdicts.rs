@@ -1,7 +1,8 @@
 //! Verdicts over a large cluster: compile time, memory, probes per second, and the plain evaluator on the same probes.
 //!
-//! `cargo bench -p flowaudit-rules` asks the cluster of 1,000 namespaces, 10,000 pods and 2,000 policies; then it grows
-//! policies and classes apart, to show what compiling costs by each. Answers of both evaluators are compared on the way.
+//! `cargo bench -p flowaudit-rules` asks the cluster of 1,000 namespaces, 10,000 pods and 2,000 policies and changes it;
+//! then it grows policies and classes apart, to show what compiling costs by each. Answers of both evaluators are
+//! compared on the way.
 
 #![expect(
     clippy::unwrap_used,
@@ -13,10 +14,12 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use flowaudit_rules::cluster::{Cluster, Protocol};
+use flowaudit_rules::cluster::{Cluster, Namespace, Protocol};
 use flowaudit_rules::evaluate::compiled::{Compiled, Endpoint};
 use flowaudit_rules::evaluate::{Connection, Engine, Party, evaluate};
 use flowaudit_rules::kubernetes::read;
+use flowaudit_rules::label::LabelMatch;
+use flowaudit_rules::policy::{Policy, Subject};
 use flowaudit_rules::policy_set::PolicySet;
 use flowaudit_rules::verdict::{Judgement, Outcome};
 
@@ -37,6 +40,7 @@ fn main() {
     for engine in [Engine::Felix, Engine::Cilium, Engine::Unknown] {
         probes(&cluster, &policies, engine);
     }
+    changes(&cluster, &policies);
     println!("peak memory of the process: {}", peak_memory());
     println!("\ncompiling, by policies and pods");
     println!("policies  pods    classes  ms    µs per 1,000 policies × classes");
@@ -173,6 +177,73 @@ fn probes(cluster: &Cluster, policies: &PolicySet, engine: Engine) {
         rate(PLAIN, slow),
         rate(PROBES, fast) / rate(PLAIN, slow)
     );
+}
+
+/// What one change costs, and that the changed world answers as a new one.
+fn changes(cluster: &Cluster, policies: &PolicySet) {
+    const TIMES: usize = 2_000;
+    let engine = Engine::Felix;
+    let mut compiled = Compiled::owning(policies.clone(), cluster.clone(), engine);
+    let pods = cluster.pods();
+    let pod = |n: usize| pods[n * 7 % pods.len()].clone();
+    let all: Vec<&Policy> = policies.iter().collect();
+    let policy = |n: usize| all[n * 13 % all.len()].clone();
+    let mut change = |what: &str, change: &dyn Fn(&mut Compiled<'_>, usize)| {
+        let begin = cpu_time();
+        for n in 0..TIMES {
+            change(&mut compiled, n);
+        }
+        let took = (cpu_time() - begin) / TIMES as u32;
+        println!("  {what:<36} {:>6.0} µs", took.as_secs_f64() * 1e6);
+    };
+    println!("one change, {TIMES} of each");
+    change("a policy goes", &|compiled, n| {
+        compiled.set_policy(&policy(n).id, Vec::new());
+    });
+    change("a policy comes", &|compiled, n| {
+        compiled.set_policy(&policy(n).id, vec![policy(n)]);
+    });
+    change("a policy selects others", &|compiled, n| {
+        let mut policy = policy(n);
+        if let Subject::Pods(subject) = &mut policy.subject {
+            subject.pods = LabelMatch::default();
+        }
+        compiled.set_policy(&policy.id.clone(), vec![policy]);
+    });
+    change("a pod gets a label no other has", &|compiled, n| {
+        let mut pod = pod(n);
+        pod.labels.insert("version".into(), format!("canary-{n}"));
+        compiled.set_pod(pod);
+    });
+    change("a pod goes", &|compiled, n| {
+        compiled.remove_pod(&pod(n).namespace, &pod(n).name);
+    });
+    change("a pod comes", &|compiled, n| compiled.set_pod(pod(n)));
+    change("a namespace gets another label", &|compiled, n| {
+        compiled.set_namespace(Namespace {
+            name: pod(n).namespace,
+            labels: [("team".to_owned(), format!("t{}", n % 60))].into(),
+            ..Namespace::default()
+        });
+    });
+    let begin = cpu_time();
+    let fresh = Compiled::new(compiled.policies(), compiled.cluster(), engine);
+    let took = cpu_time() - begin;
+    println!(
+        "  {:<36} {:>6.0} µs",
+        "everything anew",
+        took.as_secs_f64() * 1e6
+    );
+    let pods = compiled.cluster().pods();
+    for n in 0..200_000_usize {
+        let connection = Connection {
+            client: Party::pod(&pods[n * 7_919 % pods.len()]),
+            server: Party::pod(&pods[n * 104_729 % pods.len()]),
+            port: [80, 443, 8080, 53, 5432][n % 5],
+            protocol: Protocol::Tcp,
+        };
+        assert_eq!(compiled.evaluate(&connection), fresh.evaluate(&connection));
+    }
 }
 
 /// The processor time this thread has had: others on the machine do not count.

@@ -6,7 +6,7 @@ use crate::cluster::{NAME_LABEL, Namespace, Node, Pod};
 use crate::selector::{Operator, Selector};
 
 /// A selector of any dialect. Displays as its author would write it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LabelMatch {
     /// What it demands.
     pub expression: Expression,
@@ -15,7 +15,7 @@ pub struct LabelMatch {
 }
 
 /// A condition on labels. Dialects bound how deep they nest it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Expression {
     /// All of these hold; nothing at all holds for everything.
     All(Vec<Expression>),

@@ -282,7 +282,7 @@ pub enum Subject {
 }
 
 /// Pods by namespace and label.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Pods {
     /// Of which namespaces.
     pub namespaces: Namespaces,
@@ -298,7 +298,7 @@ impl Pods {
 }
 
 /// Namespaces.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Namespaces {
     /// The one of this name.
     Named(String),

@@ -1,6 +1,7 @@
 //! All policies of a cluster at one instant, ready to be asked.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use crate::cluster::{Cluster, Node, Pod};
 use crate::dialect::{self, calico, network_policy::NetworkPolicy};
@@ -13,13 +14,22 @@ use crate::reading::Unspecified;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicySet {
     /// By tier, order and name.
-    policies: Vec<Policy>,
+    policies: Vec<Arc<Policy>>,
     /// Those that can only select pods of one namespace, as positions in `policies`, upwards.
     by_namespace: HashMap<String, Vec<usize>>,
     /// Those that may select pods of any namespace.
     of_any_namespace: Vec<usize>,
     /// Those that select nodes.
     of_nodes: Vec<usize>,
+}
+
+/// What [`PolicySet::replace`] did.
+#[derive(Debug, Default)]
+pub(crate) struct Replaced {
+    /// What is no longer in the set.
+    pub(crate) gone: Vec<Arc<Policy>>,
+    /// What is in it now.
+    pub(crate) come: Vec<Arc<Policy>>,
 }
 
 impl PolicySet {
@@ -33,24 +43,111 @@ impl PolicySet {
 
     /// A set of these policies. A dialect may make several of one object, which then share its identity and all count.
     pub fn from_policies(mut policies: Vec<Policy>) -> Self {
-        mark_both_versions(&mut policies);
+        if has_both_versions(policies.iter()) {
+            for policy in policies.iter_mut().filter(|p| version(p).is_some()) {
+                policy.open.get_or_insert(Unspecified::BothVersions);
+            }
+        }
         // A stable sort: the parts of one object stay in their order.
         policies.sort_by(|a, b| a.place().cmp(&b.place()));
         let mut set = Self::default();
-        for (index, policy) in policies.iter().enumerate() {
-            match &policy.subject {
-                Subject::Nodes(_) => set.of_nodes.push(index),
-                Subject::Pods(pods) => match &pods.namespaces {
-                    Namespaces::Named(name) => {
-                        let of_one = set.by_namespace.entry(name.clone()).or_default();
-                        of_one.push(index);
-                    }
-                    Namespaces::Matching(_) => set.of_any_namespace.push(index),
-                },
+        for (position, policy) in policies.iter().enumerate() {
+            set.list(policy).push(position);
+        }
+        set.policies = policies.into_iter().map(Arc::new).collect();
+        set
+    }
+
+    /// Puts `parts` in the place of whatever the set has of one object; none take it away. They have its identity.
+    ///
+    /// What a dialect took from other objects, Calico from its network sets for example, is lowered again by the caller.
+    pub fn replace_object(&mut self, id: &PolicyId, parts: Vec<Policy>) {
+        self.replace(id, parts);
+    }
+
+    pub(crate) fn replace(&mut self, id: &PolicyId, parts: Vec<Policy>) -> Replaced {
+        debug_assert!(parts.iter().all(|part| part.id == *id));
+        let mut replaced = Replaced::default();
+        let had_both = has_both_versions(self.iter());
+        self.take(id, &mut replaced);
+        for part in parts {
+            self.put(Arc::new(part), &mut replaced);
+        }
+        let has_both = has_both_versions(self.iter());
+        if had_both || has_both {
+            self.mark_versions(has_both, &mut replaced);
+        }
+        replaced
+    }
+
+    /// Says of the policies of policy.networking.k8s.io whether it is open that they count.
+    fn mark_versions(&mut self, is_open: bool, replaced: &mut Replaced) {
+        let (from, to) = match is_open {
+            true => (None, Some(Unspecified::BothVersions)),
+            false => (Some(Unspecified::BothVersions), None),
+        };
+        for policy in &mut self.policies {
+            if version(policy).is_none() || policy.open != from {
+                continue;
+            }
+            let before = Arc::clone(policy);
+            Arc::make_mut(policy).open = to;
+            match replaced
+                .come
+                .iter_mut()
+                .find(|come| Arc::ptr_eq(come, &before))
+            {
+                Some(come) => *come = Arc::clone(policy),
+                None => {
+                    replaced.gone.push(before);
+                    replaced.come.push(Arc::clone(policy));
+                }
             }
         }
-        set.policies = policies;
-        set
+    }
+
+    /// The list that holds `policy` beside the list of all.
+    fn list(&mut self, policy: &Policy) -> &mut Vec<usize> {
+        match &policy.subject {
+            Subject::Nodes(_) => &mut self.of_nodes,
+            Subject::Pods(pods) => match &pods.namespaces {
+                Namespaces::Named(name) => self.by_namespace.entry(name.clone()).or_default(),
+                Namespaces::Matching(_) => &mut self.of_any_namespace,
+            },
+        }
+    }
+
+    fn positions(&mut self) -> impl Iterator<Item = &mut usize> {
+        let lists = self.by_namespace.values_mut();
+        let lists = lists.chain([&mut self.of_any_namespace, &mut self.of_nodes]);
+        lists.flatten()
+    }
+
+    fn put(&mut self, policy: Arc<Policy>, replaced: &mut Replaced) {
+        // After its like: the parts of one object stay in their order.
+        let is_before = |other: &Arc<Policy>| other.place() <= policy.place();
+        let position = self.policies.partition_point(is_before);
+        for other in self.positions().filter(|other| **other >= position) {
+            *other += 1;
+        }
+        let list = self.list(&policy);
+        list.insert(list.partition_point(|other| *other < position), position);
+        self.policies.insert(position, Arc::clone(&policy));
+        replaced.come.push(policy);
+    }
+
+    fn take(&mut self, id: &PolicyId, replaced: &mut Replaced) {
+        for position in (0..self.policies.len()).rev() {
+            if self.policies.get(position).is_some_and(|p| p.id == *id) {
+                let policy = self.policies.remove(position);
+                self.list(&policy).retain(|other| *other != position);
+                for other in self.positions().filter(|other| **other > position) {
+                    *other -= 1;
+                }
+                replaced.gone.push(policy);
+            }
+        }
+        self.by_namespace.retain(|_, list| !list.is_empty());
     }
 
     /// The policies among `objects`, and a warning for every policy that came more than once.
@@ -87,12 +184,26 @@ impl PolicySet {
 
     /// All policies, in the order in which they are walked.
     pub fn iter(&self) -> impl Iterator<Item = &Policy> {
-        self.policies.iter()
+        self.policies.iter().map(Arc::as_ref)
+    }
+
+    /// The same, to be shared.
+    pub(crate) fn shared(&self) -> &[Arc<Policy>] {
+        &self.policies
+    }
+
+    /// Where a policy of the set stands in its order.
+    pub(crate) fn position(&self, policy: &Arc<Policy>) -> Option<usize> {
+        let place = policy.place();
+        let first = self.policies.partition_point(|other| other.place() < place);
+        let mut like = self.policies.get(first..)?.iter();
+        let offset = like.position(|other| Arc::ptr_eq(other, policy))?;
+        Some(first + offset)
     }
 
     /// The first part of the policy of this kind and name; `None` as namespace for cluster-scoped kinds.
     pub fn policy(&self, kind: Kind, namespace: Option<&str>, name: &str) -> Option<&Policy> {
-        self.policies.iter().find(|policy| {
+        self.iter().find(|policy| {
             policy.id.kind == kind
                 && policy.id.namespace.as_deref() == namespace
                 && policy.id.name == name
@@ -131,7 +242,7 @@ impl PolicySet {
                 return None;
             };
             let may = !pod.host_network || policy.id.kind.is_like_network_policy();
-            (may && pods.select(&seen)).then_some(policy)
+            (may && pods.select(&seen)).then_some(policy.as_ref())
         };
         merge(of_one, &self.of_any_namespace)
             .filter_map(selects)
@@ -142,6 +253,7 @@ impl PolicySet {
     pub fn selecting_node(&self, node: &Node) -> Vec<&Policy> {
         let policies = self.of_nodes.iter().filter_map(|&i| self.policies.get(i));
         policies
+            .map(Arc::as_ref)
             .filter(
                 |policy| matches!(&policy.subject, Subject::Nodes(nodes) if nodes.matches(node)),
             )
@@ -155,16 +267,28 @@ impl PolicySet {
     }
 }
 
-/// Where there are policies of both versions of policy.networking.k8s.io, it is open which of them count (§5).
-fn mark_both_versions(policies: &mut [Policy]) {
-    let is_newer = |policy: &Policy| policy.id.kind == Kind::ClusterNetworkPolicy;
-    let is_older = |policy: &Policy| policy.id.kind.leaves_ties_open() && !is_newer(policy);
-    if !policies.iter().any(is_newer) || !policies.iter().any(is_older) {
-        return;
+/// Which version of policy.networking.k8s.io a policy is of, if any.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Version {
+    Newer,
+    Older,
+}
+
+fn version(policy: &Policy) -> Option<Version> {
+    match policy.id.kind {
+        Kind::ClusterNetworkPolicy => Some(Version::Newer),
+        kind => kind.leaves_ties_open().then_some(Version::Older),
     }
-    for policy in policies.iter_mut().filter(|p| is_newer(p) || is_older(p)) {
-        policy.open.get_or_insert(Unspecified::BothVersions);
+}
+
+/// Where there are policies of both versions, it is open which of them count (§5).
+fn has_both_versions<'p>(policies: impl Iterator<Item = &'p Policy>) -> bool {
+    let (mut newer, mut older) = (false, false);
+    for policy in policies {
+        newer |= version(policy) == Some(Version::Newer);
+        older |= version(policy) == Some(Version::Older);
     }
+    newer && older
 }
 
 /// Group, kind, namespace and name.

@@ -48,6 +48,33 @@ pub struct JudgedSide {
     pub default_reading: Decision,
 }
 
+impl Judgement {
+    /// What two sides say that both say the same under every reading.
+    pub(crate) fn settled(egress: Decision, ingress: Decision) -> Self {
+        let side = |decision: Decision| JudgedSide {
+            outcome: decision.into(),
+            default_reading: decision,
+        };
+        let both = egress.and(ingress);
+        Self {
+            outcome: both.into(),
+            unspecified: Vec::new(),
+            default_reading: both,
+            egress: side(egress),
+            ingress: side(ingress),
+        }
+    }
+}
+
+impl From<Decision> for Outcome {
+    fn from(decision: Decision) -> Self {
+        match decision {
+            Decision::Allowed => Self::Allowed,
+            Decision::Denied => Self::Denied,
+        }
+    }
+}
+
 impl From<&Verdict> for Judgement {
     fn from(verdict: &Verdict) -> Self {
         let side = |side: &Side| JudgedSide {

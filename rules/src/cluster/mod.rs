@@ -1,5 +1,6 @@
 //! The world at one instant: who exists, with which labels, ports and addresses.
 
+mod change;
 pub mod namespace;
 pub mod node;
 pub mod pod;
@@ -9,10 +10,11 @@ pub mod service_account;
 pub mod workload;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::OnceLock;
 
+use foldhash::fast::RandomState;
 pub use namespace::{NAME_LABEL, Namespace};
 pub use node::Node;
 pub use pod::{ContainerPort, Owner, Phase, Pod, PodTimes, PortOwner};
@@ -39,15 +41,19 @@ pub enum Holder<'a> {
     External,
 }
 
-/// The world at one instant, with the indexes that judging needs. Read-only once made.
+/// The world at one instant, with the indexes that judging needs. [`set_pod`](Cluster::set_pod) and its like move it
+/// to the next instant; what they leave is what [`Cluster::new`] would make of the same objects.
 #[derive(Clone, Debug, Default)]
 pub struct Cluster {
     namespaces: BTreeMap<String, Namespace>,
+    /// As they were declared, without what pods tell of them.
+    declared_nodes: Vec<Node>,
+    /// Those declared, then those that only pods mention, by name.
     nodes: Vec<Node>,
     pods: Vec<Pod>,
     services: Vec<Service>,
 
-    pods_by_name: HashMap<String, HashMap<String, usize>>,
+    pods_by_name: ByName,
     nodes_by_name: HashMap<String, usize>,
     services_by_name: HashMap<String, HashMap<String, usize>>,
     /// Pods with a network of their own that have not finished.
@@ -56,13 +62,18 @@ pub struct Cluster {
     services_by_address: HashMap<IpAddr, usize>,
     services_by_node_port: HashMap<(u16, Protocol), usize>,
     pods_by_namespace: HashMap<String, Vec<usize>>,
+    /// Pods that say where they run, by the name of the node or, without one, its address.
+    pods_by_node: BTreeMap<String, Vec<usize>>,
     /// The ready pods behind each Service, in the order of `services`.
     backends: Vec<OnceLock<Vec<usize>>>,
     /// Unfinished host-network pods by the node they run on.
     host_pods_by_node: HashMap<String, Vec<usize>>,
-    /// What the whole cluster declares under one port name; ordinary init containers left out.
-    named_ports: HashMap<String, BTreeSet<(Protocol, u16)>>,
+    /// What the whole cluster declares under one port name, and how often; ordinary init containers left out.
+    named_ports: HashMap<String, BTreeMap<(Protocol, u16), usize>>,
 }
+
+/// Positions by namespace and name.
+type ByName = HashMap<String, HashMap<String, usize, RandomState>, RandomState>;
 
 impl Cluster {
     /// Builds the world. Of several objects with one name the last counts. Namespaces and nodes that only pods
@@ -88,7 +99,11 @@ impl Cluster {
         for service in services {
             cluster.add_service(service);
         }
-        cluster.index();
+        cluster.index_services();
+        for index in 0..cluster.pods.len() {
+            cluster.index_pod(index);
+        }
+        cluster.find_nodes();
         cluster
     }
 
@@ -253,8 +268,9 @@ impl Cluster {
     pub fn numbers_named(&self, name: &str, protocol: Protocol) -> impl Iterator<Item = u16> {
         let declared = self.named_ports.get(name).into_iter().flatten();
         declared
+            .map(|(declared, _)| *declared)
             .filter(move |(p, _)| *p == protocol)
-            .map(|(_, number)| *number)
+            .map(|(_, number)| number)
     }
 
     fn add_node(&mut self, mut node: Node) {
@@ -264,18 +280,19 @@ impl Cluster {
         match self
             .nodes_by_name
             .get(&node.name)
-            .and_then(|&index| self.nodes.get_mut(index))
+            .and_then(|&index| self.declared_nodes.get_mut(index))
         {
             Some(earlier) => *earlier = node,
             None => {
                 self.nodes_by_name
-                    .insert(node.name.clone(), self.nodes.len());
-                self.nodes.push(node);
+                    .insert(node.name.clone(), self.declared_nodes.len());
+                self.declared_nodes.push(node);
             }
         }
     }
 
-    fn add_pod(&mut self, mut pod: Pod) {
+    /// Puts a pod in its place and says which; the indexes are not touched.
+    fn add_pod(&mut self, mut pod: Pod) -> usize {
         for address in pod.addresses.iter_mut().chain(&mut pod.host_addresses) {
             *address = address.to_canonical();
         }
@@ -284,16 +301,13 @@ impl Cluster {
                 .insert(pod.namespace.clone(), Namespace::named(&pod.namespace));
         }
         let by_name = self.pods_by_name.entry(pod.namespace.clone()).or_default();
-        match by_name
-            .get(&pod.name)
-            .and_then(|&index| self.pods.get_mut(index))
-        {
+        let next = self.pods.len();
+        let index = *by_name.entry(pod.name.clone()).or_insert(next);
+        match self.pods.get_mut(index) {
             Some(earlier) => *earlier = pod,
-            None => {
-                by_name.insert(pod.name.clone(), self.pods.len());
-                self.pods.push(pod);
-            }
+            None => self.pods.push(pod),
         }
+        index
     }
 
     fn add_service(&mut self, mut service: Service) {
@@ -320,48 +334,8 @@ impl Cluster {
         }
     }
 
-    fn index(&mut self) {
-        self.add_nodes_of_pods();
+    fn index_services(&mut self) {
         self.backends = self.services.iter().map(|_| OnceLock::new()).collect();
-        for (index, pod) in self.pods.iter().enumerate() {
-            self.pods_by_namespace
-                .entry(pod.namespace.clone())
-                .or_default()
-                .push(index);
-            for port in pod
-                .ports
-                .iter()
-                .filter(|port| port.owner != PortOwner::Init)
-            {
-                if let Some(name) = &port.name {
-                    let numbers = self.named_ports.entry(name.clone()).or_default();
-                    numbers.insert((port.protocol, port.port));
-                }
-            }
-            if pod.is_finished() {
-                continue;
-            }
-            if pod.host_network {
-                if let Some(node) = &pod.node {
-                    self.host_pods_by_node
-                        .entry(node.clone())
-                        .or_default()
-                        .push(index);
-                }
-                continue;
-            }
-            for address in &pod.addresses {
-                let holders = self.pods_by_address.entry(*address).or_default();
-                if !holders.contains(&index) {
-                    holders.push(index);
-                }
-            }
-        }
-        for (index, node) in self.nodes.iter().enumerate() {
-            for address in &node.addresses {
-                self.nodes_by_address.entry(*address).or_insert(index);
-            }
-        }
         for (index, service) in self.services.iter().enumerate() {
             for address in service
                 .cluster_addresses
@@ -375,39 +349,6 @@ impl Cluster {
                     self.services_by_node_port
                         .entry((node_port, port.protocol))
                         .or_insert(index);
-                }
-            }
-        }
-    }
-
-    /// Nodes and node addresses that only the status of pods tells. Where a pod names no node, its host address does.
-    fn add_nodes_of_pods(&mut self) {
-        for pod in &self.pods {
-            let shared = if pod.host_network {
-                pod.addresses.as_slice()
-            } else {
-                &[]
-            };
-            let told = pod.host_addresses.iter().chain(shared);
-            let Some(name) = pod
-                .node
-                .clone()
-                .or_else(|| pod.host_addresses.first().map(IpAddr::to_string))
-            else {
-                continue;
-            };
-            let index = *self.nodes_by_name.entry(name.clone()).or_insert_with(|| {
-                self.nodes.push(Node {
-                    name,
-                    ..Node::default()
-                });
-                self.nodes.len() - 1
-            });
-            if let Some(node) = self.nodes.get_mut(index) {
-                for address in told {
-                    if !node.addresses.contains(address) {
-                        node.addresses.push(*address);
-                    }
                 }
             }
         }

@@ -57,8 +57,6 @@ impl Case<'_> {
 pub(super) struct End<'a> {
     pub(super) address: Option<IpAddr>,
     pub(super) who: Who<'a>,
-    /// Its number among the classes of [`Compiled`](super::compiled::Compiled), where that is known.
-    pub(super) class: Option<u32>,
 }
 
 #[derive(Clone, Copy)]
@@ -95,7 +93,6 @@ impl<'a> End<'a> {
         Self {
             address: party.address.map(|address| address.to_canonical()),
             who,
-            class: None,
         }
     }
 
@@ -356,7 +353,6 @@ fn clients<'a>(
             let node = End {
                 address: node.addresses.first().copied(),
                 who: Who::Node(node),
-                class: None,
             };
             clients.push((node, Some(Unspecified::TranslatedAddress)));
         }
@@ -368,7 +364,7 @@ fn clients<'a>(
             .who
             .pod()
             .is_some_and(|pod| runs_on(pod, &node.name, client.address));
-        if !exempt && !reader.settles(Unspecified::HostNetwork) {
+        if !exempt && reader.only(Unspecified::HostNetwork).is_none() {
             clients.extend(host_pods(cluster, client, node));
         }
     }
@@ -383,7 +379,7 @@ fn servers<'a>(
 ) -> Vec<(End<'a>, Option<Unspecified>)> {
     let mut servers = vec![(target.server, None)];
     if let Who::Node(node) = target.server.who
-        && !reader.settles(Unspecified::HostNetwork)
+        && reader.only(Unspecified::HostNetwork).is_none()
     {
         servers.extend(host_pods(cluster, target.server, node));
     }

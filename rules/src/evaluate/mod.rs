@@ -23,7 +23,6 @@ pub use crate::reading::Engine;
 use crate::reading::{Asking, Next, Reader, Readings};
 use crate::verdict::{Decision, JudgedSide, Judgement, Outcome, Side, Unspecified, Verdict};
 use case::Case;
-use rule::{Known, Nothing};
 
 /// One end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,7 +198,7 @@ pub(crate) fn judge(
 ) -> Verdict {
     let reader = Reader::Engine(engine);
     let cases = case::cases(selecting, cluster, reader, question);
-    let weighed = weigh(&cases, cluster, &Nothing, reader);
+    let weighed = weigh(&cases, cluster, reader);
     let main = cases.iter().filter(|case| case.is_main()).count();
     let shown = cases.get(weighed.shown);
     let side = |direction, judged: JudgedSide| {
@@ -231,10 +230,10 @@ struct Weighed {
 }
 
 /// What the cases of one connection say under all combinations of readings.
-fn weigh(cases: &[Case<'_>], cluster: &Cluster, known: &dyn Known, reader: Reader) -> Weighed {
-    let decide = |known: &dyn Known, case: &Case<'_>, readings: &mut Readings| Decisions {
-        egress: side::decide(Direction::Egress, case, cluster, known, readings),
-        ingress: side::decide(Direction::Ingress, case, cluster, known, readings),
+fn weigh(cases: &[Case<'_>], cluster: &Cluster, reader: Reader) -> Weighed {
+    let decide = |case: &Case<'_>, readings: &mut Readings| Decisions {
+        egress: side::decide(Direction::Egress, case, cluster, readings),
+        ingress: side::decide(Direction::Ingress, case, cluster, readings),
     };
 
     let (mut overall, mut egress, mut ingress) =
@@ -247,14 +246,14 @@ fn weigh(cases: &[Case<'_>], cluster: &Cluster, known: &dyn Known, reader: Reade
     let mut shown = None;
     for (index, case) in cases.iter().enumerate() {
         let mut readings = Readings::new(reader);
-        let usual = decide(known, case, &mut readings);
+        let usual = decide(case, &mut readings);
         if case.is_main() {
             if usual.both() == Decision::Denied {
                 shown = shown.or(Some(index));
             }
             let by_page = match reader.begins_with_the_page() {
                 true => usual,
-                false => decide(known, case, &mut Readings::new(Reader::Page)),
+                false => decide(case, &mut Readings::new(Reader::Page)),
             };
             page.egress = page.egress.and(by_page.egress);
             page.ingress = page.ingress.and(by_page.ingress);
@@ -268,7 +267,7 @@ fn weigh(cases: &[Case<'_>], cluster: &Cluster, known: &dyn Known, reader: Reade
                 break;
             }
             match readings.next() {
-                Next::More => decisions = decide(known, case, &mut readings),
+                Next::More => decisions = decide(case, &mut readings),
                 Next::Done => break,
                 Next::TooMany => {
                     // Not every way was tried: nothing is certain.
@@ -280,10 +279,9 @@ fn weigh(cases: &[Case<'_>], cluster: &Cluster, known: &dyn Known, reader: Reade
             }
         }
     }
-    // Which questions come up is part of the answer here, so nothing is taken as known.
     let unspecified = match overall.both() {
         true => points(cases, reader, |case, readings| {
-            decide(&Nothing, case, readings).both()
+            decide(case, readings).both()
         }),
         false => Vec::new(),
     };

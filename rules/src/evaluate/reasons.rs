@@ -1,7 +1,7 @@
 //! Why a side says what it says: the same walk as [`side`](super::side), with words.
 
 use super::case::{Case, End, Who};
-use super::rule::{Nothing, View};
+use super::rule::View;
 use super::side::{Matched, Standing, WalkEnd, is_in_force, standing, subject, walk};
 use super::words;
 use crate::cluster::{Cluster, Labels, NAME_LABEL};
@@ -54,7 +54,6 @@ pub(super) fn explain(
                 case,
                 cluster,
                 policies: &policies,
-                known: &Nothing,
             };
             let mut explained = by_policies(&view, readings);
             if explained.tier.is_by_rule() {

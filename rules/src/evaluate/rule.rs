@@ -19,29 +19,6 @@ pub(super) struct View<'v, 'a> {
     pub(super) cluster: &'v Cluster,
     /// The policies that decide, in the order in which they are walked.
     pub(super) policies: &'v [&'v Policy],
-    pub(super) known: &'v dyn Known,
-}
-
-/// What was worked out beforehand about the two ends that a rule speaks of.
-pub(super) trait Known {
-    /// Whether the peers of `rule` match a class; `None` where that has to be looked at.
-    fn peers_match(&self, rule: &Rule, class: u32) -> Option<bool>;
-
-    /// The same of the end that the policy selects.
-    fn own_matches(&self, rule: &Rule, class: u32) -> Option<bool>;
-}
-
-/// Nothing was.
-pub(super) struct Nothing;
-
-impl Known for Nothing {
-    fn peers_match(&self, _: &Rule, _: u32) -> Option<bool> {
-        None
-    }
-
-    fn own_matches(&self, _: &Rule, _: u32) -> Option<bool> {
-        None
-    }
 }
 
 impl<'v, 'a> View<'v, 'a> {
@@ -196,22 +173,11 @@ impl<'v, 'a> View<'v, 'a> {
         rule: &Rule,
         readings: &mut Readings,
     ) -> bool {
-        let end = self.other();
-        let known = end
-            .class
-            .and_then(|class| self.known.peers_match(rule, class));
-        known.unwrap_or_else(|| self.any_matches(policy, &rule.peers, end, readings))
+        self.any_matches(policy, &rule.peers, self.other(), readings)
     }
 
     fn own_matches(&self, policy: &Policy, rule: &Rule, readings: &mut Readings) -> bool {
-        if rule.own.is_empty() {
-            return true;
-        }
-        let end = self.own();
-        let known = end
-            .class
-            .and_then(|class| self.known.own_matches(rule, class));
-        known.unwrap_or_else(|| self.any_matches(policy, &rule.own, end, readings))
+        self.any_matches(policy, &rule.own, self.own(), readings)
     }
 
     fn any_matches(
@@ -389,13 +355,13 @@ fn set_matches(set: &AddressSet, end: &End<'_>, readings: &mut Readings) -> bool
 }
 
 /// How a pod declares a port name with this number and protocol.
-enum Declared {
+pub(super) enum Declared {
     Surely,
     /// Only by an init container that runs to its end.
     ByInit,
 }
 
-fn declares(pod: &Pod, name: &str, port: u16, protocol: Protocol) -> Option<Declared> {
+pub(super) fn declares(pod: &Pod, name: &str, port: u16, protocol: Protocol) -> Option<Declared> {
     let hits = pod
         .ports
         .iter()

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::case::{Case, End, Who, runs_on};
 use super::is_for_nodes;
-use super::rule::{Known, View};
+use super::rule::View;
 use crate::cluster::{Cluster, Pod};
 use crate::policy::{Action, Direction, Kind, Policy, Tier, TierDefault};
 use crate::reading::{Asking, Reading, Readings};
@@ -27,7 +27,6 @@ pub(super) fn decide(
     direction: Direction,
     case: &Case<'_>,
     cluster: &Cluster,
-    known: &dyn Known,
     readings: &mut Readings,
 ) -> Decision {
     match standing(direction, case, readings) {
@@ -38,7 +37,6 @@ pub(super) fn decide(
                 case,
                 cluster,
                 policies: &policies,
-                known,
             };
             walk(&view, readings).decision()
         }

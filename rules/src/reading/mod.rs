@@ -126,9 +126,12 @@ impl Reader {
         )
     }
 
-    /// Whether a point has one reading only.
-    pub(crate) fn settles(self, point: Unspecified) -> bool {
-        self.of(point).len() == 1
+    /// The reading of a point that has one only.
+    pub(crate) fn only(self, point: Unspecified) -> Option<Reading> {
+        match self.of(point) {
+            [only] => Some(*only),
+            _ => None,
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use proptest::sample::{Index, select};
 
 pub(crate) const KEYS: [&str; 4] = ["app", "tier", "x", "kubernetes.io/metadata.name"];
 pub(crate) const VALUES: [&str; 4] = ["a", "b", "", "shop"];
-const NAMESPACES: [&str; 3] = ["shop", "prod", "dev"];
+pub(crate) const NAMESPACES: [&str; 3] = ["shop", "prod", "dev"];
 /// Most things happen in one namespace.
 pub(crate) const MOSTLY_SHOP: [&str; 6] = ["shop", "shop", "shop", "shop", "prod", "dev"];
 pub(crate) const BLOCKS: [&str; 8] = [
@@ -182,7 +182,7 @@ fn container_port() -> impl Strategy<Value = ContainerPort> {
         })
 }
 
-fn pod() -> impl Strategy<Value = Pod> {
+pub(crate) fn pod() -> impl Strategy<Value = Pod> {
     let what = (
         select(&NAMESPACES[..]),
         labels(),
@@ -282,7 +282,7 @@ pub(crate) enum End {
     Address(&'static str),
 }
 
-fn end() -> impl Strategy<Value = End> {
+pub(crate) fn end() -> impl Strategy<Value = End> {
     const ADDRESSES: [&str; 7] = [
         "172.21.0.1",
         "203.0.113.20",
@@ -295,7 +295,7 @@ fn end() -> impl Strategy<Value = End> {
     prop_oneof![5 => any::<Index>().prop_map(End::Pod), 2 => select(&ADDRESSES[..]).prop_map(End::Address)]
 }
 
-fn party<'a>(end: &End, cluster: &'a Cluster) -> Party<'a> {
+pub(crate) fn party<'a>(end: &End, cluster: &'a Cluster) -> Party<'a> {
     match end {
         End::Pod(index) => Party::pod(index.get(cluster.pods())),
         End::Address(text) => {

@@ -1,156 +1,187 @@
-//! Pods that no policy can tell apart are one class.
+//! Pods that no selector can tell apart are one class: those of one namespace, with the same labels and the same
+//! service account. Pods that share their node's network have none.
 //!
-//! A class is what policies can see of a pod at one of its addresses: namespace, labels, service account, ports, and
-//! in which of the blocks that policies name the address lies. Pods that share their node's network have none.
+//! Classes do not depend on policies. Addresses and ports are not part of them: comparing those is as cheap as looking
+//! a class up, and a policy that comes or goes then never divides a class.
 
-use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
-use std::ops::Range;
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 
-use ipnet::IpNet;
-use roaring::{MultiOps, RoaringBitmap};
+use foldhash::fast::RandomState;
+use roaring::RoaringBitmap;
 
 use super::index::{LabelIndex, Of};
-use crate::cidr::Block;
-use crate::cluster::{Cluster, ContainerPort, Labels, NAME_LABEL, Pod};
+use crate::cluster::{Cluster, Labels, NAME_LABEL, Pod};
 use crate::label::{Key, PodInNamespace};
 use crate::policy::{Namespaces, Pods};
 
 /// The classes of one world.
+#[derive(Debug, Default)]
+pub(super) struct Classes {
+    by_look: HashMap<Look, u32, RandomState>,
+    /// By number; `None` for numbers that are free.
+    classes: Vec<Option<Class>>,
+    free: Vec<u32>,
+    labels: LabelIndex,
+    by_namespace: HashMap<String, RoaringBitmap, RandomState>,
+}
+
 #[derive(Debug)]
-pub(super) struct Classes<'a> {
-    cluster: &'a Cluster,
-    /// One pod of each class.
-    members: Vec<&'a Pod>,
-    places: Places,
-    /// The classes at the addresses of each piece, by its number.
-    by_place: BTreeMap<usize, RoaringBitmap>,
-    /// The classes of pods whose address is not known.
-    placeless: RoaringBitmap,
-    /// How many pods each class has.
-    sizes: Vec<u32>,
-    /// For each pod, in the order of [`Cluster::pods`], its addresses with their classes.
-    of_pod: Vec<Vec<(Option<IpAddr>, u32)>>,
-    labels: LabelIndex<'a>,
-    by_namespace: HashMap<&'a str, RoaringBitmap>,
+struct Class {
+    look: Look,
+    pods: usize,
 }
 
-/// What policies can see of a pod at one address.
-#[derive(PartialEq, Eq, Hash)]
-struct Signature<'a> {
-    namespace: &'a str,
-    labels: &'a Labels,
-    service_account: Option<&'a str>,
-    ports: Vec<&'a ContainerPort>,
-    /// `None` when the address is not known.
-    place: Option<usize>,
-}
+/// A pod reduced to what selectors can see of it.
+#[derive(Clone, Debug)]
+struct Look(Pod);
 
-impl<'a> Classes<'a> {
-    /// The classes of `cluster` as far as policies that name `cidrs` can tell.
-    pub(super) fn new(cluster: &'a Cluster, cidrs: impl Iterator<Item = IpNet>) -> Self {
-        let mut known: HashMap<Signature<'a>, u32> = HashMap::new();
-        let mut classes = Self {
-            cluster,
-            members: Vec::new(),
-            places: Places::new(cidrs),
-            by_place: BTreeMap::new(),
-            placeless: RoaringBitmap::new(),
-            sizes: Vec::new(),
-            of_pod: Vec::with_capacity(cluster.pods().len()),
-            labels: LabelIndex::default(),
-            by_namespace: HashMap::new(),
-        };
-        for pod in cluster.pods() {
-            let mut of_pod = Vec::new();
-            if !pod.host_network {
-                let addresses = pod.addresses.iter().copied().map(Some);
-                let unknown = pod.addresses.is_empty().then_some(None);
-                for address in addresses.chain(unknown) {
-                    let signature = Signature {
-                        namespace: &pod.namespace,
-                        labels: &pod.labels,
-                        service_account: pod.service_account.as_deref(),
-                        ports: pod.ports.iter().collect(),
-                        place: address.map(|address| classes.places.of(address.to_canonical())),
-                    };
-                    let next = classes.members.len() as u32;
-                    let place = signature.place;
-                    let class = *known.entry(signature).or_insert(next);
-                    if class == next {
-                        classes.add(pod, place, class);
-                    }
-                    if let Some(size) = classes.sizes.get_mut(class as usize) {
-                        *size += 1;
-                    }
-                    of_pod.push((address, class));
-                }
-            }
-            classes.of_pod.push(of_pod);
-        }
-        classes
+impl Look {
+    fn of(pod: &Pod) -> Self {
+        Self(Pod {
+            namespace: pod.namespace.clone(),
+            labels: pod.labels.clone(),
+            service_account: pod.service_account.clone(),
+            ..Pod::default()
+        })
     }
 
-    fn add(&mut self, pod: &'a Pod, place: Option<usize>, class: u32) {
-        self.members.push(pod);
-        self.sizes.push(0);
-        match place {
-            Some(place) => self.by_place.entry(place).or_default().insert(class),
-            None => self.placeless.insert(class),
-        };
-        self.labels.add(class);
-        for (key, value) in &pod.labels {
-            self.labels.label(class, Key::Label(key.clone()), value);
+    fn parts(&self) -> (&str, &Labels, Option<&str>) {
+        let Self(pod) = self;
+        let account = pod.service_account.as_deref();
+        (&pod.namespace, &pod.labels, account)
+    }
+}
+
+impl PartialEq for Look {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for Look {}
+
+impl Hash for Look {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parts().hash(state);
+    }
+}
+
+impl Classes {
+    /// Counts a pod of `cluster` in; returns its class, and whether that is new.
+    pub(super) fn enter(&mut self, pod: &Pod, cluster: &Cluster) -> (u32, bool) {
+        let look = Look::of(pod);
+        if let Some(&class) = self.by_look.get(&look) {
+            if let Some(Some(known)) = self.classes.get_mut(class as usize) {
+                known.pods += 1;
+            }
+            return (class, false);
         }
-        let namespace = self.cluster.namespace(&pod.namespace);
-        for (key, value) in namespace.iter().flat_map(|namespace| &namespace.labels) {
-            if key != NAME_LABEL {
-                self.labels
-                    .label(class, Key::NamespaceLabel(key.clone()), value);
+        let entry = Some(Class {
+            look: look.clone(),
+            pods: 1,
+        });
+        let class = match self.free.pop() {
+            Some(class) => class,
+            None => {
+                self.classes.push(None);
+                // As many classes as pods at most, of which there are fewer than that.
+                (self.classes.len() - 1) as u32
+            }
+        };
+        if let Some(slot) = self.classes.get_mut(class as usize) {
+            *slot = entry;
+        }
+        self.by_look.insert(look, class);
+        self.labels.add(class);
+        each_own_label(pod, |key, value| self.labels.label(class, key, value));
+        let namespace = cluster.namespace(&pod.namespace);
+        let of_namespace = namespace.map(|namespace| &namespace.labels);
+        self.label_by_namespace(class, of_namespace);
+        match self.by_namespace.get_mut(&pod.namespace) {
+            Some(classes) => {
+                classes.insert(class);
+            }
+            None => {
+                let classes = [class].into();
+                self.by_namespace.insert(pod.namespace.clone(), classes);
             }
         }
-        let name_label = Key::NamespaceLabel(NAME_LABEL.to_owned());
-        self.labels.label(class, name_label, &pod.namespace);
-        self.labels.label(class, Key::Namespace, &pod.namespace);
-        let account = pod.service_account.as_deref().unwrap_or("default");
-        self.labels.label(class, Key::ServiceAccount, account);
-        let classes = self.by_namespace.entry(&pod.namespace).or_default();
-        classes.insert(class);
+        (class, true)
+    }
+
+    /// Counts a pod of `class` out; returns whether it was the last. `cluster` shows the namespace as it was entered.
+    pub(super) fn leave(&mut self, class: u32, cluster: &Cluster) -> bool {
+        let Some(slot) = self.classes.get_mut(class as usize) else {
+            return false;
+        };
+        match slot {
+            Some(known) if known.pods > 1 => {
+                known.pods -= 1;
+                return false;
+            }
+            _ => {}
+        }
+        let Some(gone) = slot.take() else {
+            return false;
+        };
+        let Look(pod) = &gone.look;
+        let namespace = cluster.namespace(&pod.namespace);
+        self.unlabel_by_namespace(class, namespace.map(|namespace| &namespace.labels));
+        each_own_label(pod, |key, value| self.labels.unlabel(class, key, value));
+        self.labels.remove(class);
+        if let Some(classes) = self.by_namespace.get_mut(&pod.namespace) {
+            classes.remove(class);
+            if classes.is_empty() {
+                self.by_namespace.remove(&pod.namespace);
+            }
+        }
+        self.by_look.remove(&gone.look);
+        self.free.push(class);
+        true
+    }
+
+    /// Gives `class` the labels of its namespace.
+    pub(super) fn label_by_namespace(&mut self, class: u32, labels: Option<&Labels>) {
+        each_namespace_label(labels, |key, value| self.labels.label(class, key, value));
+    }
+
+    /// Takes them away.
+    pub(super) fn unlabel_by_namespace(&mut self, class: u32, labels: Option<&Labels>) {
+        each_namespace_label(labels, |key, value| self.labels.unlabel(class, key, value));
+    }
+
+    /// How many pods a class has.
+    pub(super) fn pods(&self, class: u32) -> usize {
+        let class = self.classes.get(class as usize);
+        class.and_then(Option::as_ref).map_or(0, |class| class.pods)
     }
 
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.members.len()
+        self.by_look.len()
     }
 
-    /// All of them.
-    pub(super) fn all(&self) -> &RoaringBitmap {
-        self.labels.all()
+    /// Every number is below this.
+    pub(super) fn end(&self) -> usize {
+        self.classes.len()
     }
 
-    /// The class of `pod` at `address`; `None` for a pod that is not of this world or shares its node's network, and
-    /// for an address that is not the pod's.
-    pub(super) fn of(&self, pod: &Pod, address: Option<IpAddr>) -> Option<u32> {
-        let index = self.cluster.pod_index(&pod.namespace, &pod.name)?;
-        // A caller may ask about a pod that only has the name of one of ours.
-        if !std::ptr::eq(self.cluster.pods().get(index)?, pod) {
-            return None;
-        }
-        let of_pod = self.of_pod.get(index)?;
-        let same = |known: &Option<IpAddr>| {
-            known.map(|known| known.to_canonical()) == address.map(|address| address.to_canonical())
-        };
-        let found = of_pod.iter().find(|(known, _)| same(known));
-        found.map(|(_, class)| *class)
+    /// The classes of one namespace.
+    pub(super) fn of_namespace(&self, namespace: &str) -> RoaringBitmap {
+        let classes = self.by_namespace.get(namespace);
+        classes.cloned().unwrap_or_default()
+    }
+
+    /// The namespace of a class.
+    pub(super) fn namespace(&self, class: u32) -> Option<&str> {
+        self.look(class).map(|pod| pod.namespace.as_str())
     }
 
     /// The classes whose pods `pods` selects.
-    pub(super) fn select(&self, pods: &Pods) -> RoaringBitmap {
+    pub(super) fn select(&self, pods: &Pods, cluster: &Cluster) -> RoaringBitmap {
         let mut selected = match &pods.namespaces {
-            Namespaces::Named(name) => {
-                let of_one = self.by_namespace.get(name.as_str());
-                of_one.cloned().unwrap_or_default()
-            }
+            Namespaces::Named(name) => self.of_namespace(name),
             Namespaces::Matching(selector) => {
                 self.labels.select(&selector.expression, Of::Namespaces)
             }
@@ -160,7 +191,7 @@ impl<'a> Classes<'a> {
                 true => {
                     selected = selected
                         .into_iter()
-                        .filter(|class| self.holds(*class, pods))
+                        .filter(|class| self.holds(*class, pods, cluster))
                         .collect();
                 }
                 false => selected &= self.labels.select(&pods.pods.expression, Of::Pods),
@@ -169,100 +200,50 @@ impl<'a> Classes<'a> {
         selected
     }
 
-    /// The classes whose address lies in `block`, one that policies name.
-    pub(super) fn within(&self, block: &Block) -> RoaringBitmap {
-        let mut classes = self.within_net(&block.cidr);
-        for except in &block.except {
-            classes -= self.within_net(except);
-        }
-        classes
+    /// Whether the pods of `class` are among `pods`.
+    pub(super) fn is_selected(&self, class: u32, pods: &Pods, cluster: &Cluster) -> bool {
+        let look = self.look(class);
+        look.is_some_and(|pod| pods.select(&in_namespace(pod, cluster)))
     }
 
-    /// The classes whose address lies in `net`, one that policies name.
-    pub(super) fn within_net(&self, net: &IpNet) -> RoaringBitmap {
-        let places = self.by_place.range(self.places.range(net));
-        places.map(|(_, classes)| classes).union()
+    fn holds(&self, class: u32, pods: &Pods, cluster: &Cluster) -> bool {
+        let look = self.look(class);
+        look.is_some_and(|pod| pods.pods.matches(&in_namespace(pod, cluster)))
     }
 
-    /// The classes of pods whose address is not known.
-    pub(super) fn placeless(&self) -> &RoaringBitmap {
-        &self.placeless
-    }
-
-    /// The classes that have some of `pods`, and those that have no others.
-    pub(super) fn holding<'p>(
-        &self,
-        pods: impl Iterator<Item = &'p Pod>,
-    ) -> (RoaringBitmap, RoaringBitmap) {
-        let mut counts: HashMap<u32, u32> = HashMap::new();
-        for pod in pods {
-            let index = self.cluster.pod_index(&pod.namespace, &pod.name);
-            let of_pod = index.and_then(|index| self.of_pod.get(index));
-            for (_, class) in of_pod.into_iter().flatten() {
-                *counts.entry(*class).or_default() += 1;
-            }
-        }
-        let some = counts.keys().copied().collect();
-        let only = counts
-            .iter()
-            .filter(|(class, count)| self.sizes.get(**class as usize) == Some(count));
-        (some, only.map(|(class, _)| *class).collect())
-    }
-
-    fn holds(&self, class: u32, pods: &Pods) -> bool {
-        self.members.get(class as usize).is_some_and(|pod| {
-            pods.pods.matches(&PodInNamespace {
-                pod,
-                namespace: self.cluster.namespace(&pod.namespace),
-            })
-        })
+    fn look(&self, class: u32) -> Option<&Pod> {
+        let class = self.classes.get(class as usize)?.as_ref()?;
+        let Look(pod) = &class.look;
+        Some(pod)
     }
 }
 
 /// Fewer classes than this are asked one by one; more are cheaper by set algebra.
 const FEW: u64 = 32;
 
-/// The pieces into which blocks cut the addresses: within a piece all addresses lie in the same blocks.
-#[derive(Debug)]
-struct Places {
-    /// Where a piece begins, upwards; IPv4 before IPv6.
-    begins: Vec<(bool, u128)>,
+fn in_namespace<'p>(pod: &'p Pod, cluster: &'p Cluster) -> PodInNamespace<'p> {
+    PodInNamespace {
+        pod,
+        namespace: cluster.namespace(&pod.namespace),
+    }
 }
 
-impl Places {
-    fn new(cidrs: impl Iterator<Item = IpNet>) -> Self {
-        let mut begins = Vec::new();
-        for cidr in cidrs {
-            let is_v6 = cidr.network().is_ipv6();
-            begins.push((is_v6, number(cidr.network())));
-            // The last address of all has no successor, and needs none.
-            if let Some(after) = number(cidr.broadcast()).checked_add(1) {
-                begins.push((is_v6, after));
-            }
+/// What the index knows of a pod apart from the labels of its namespace.
+fn each_own_label(pod: &Pod, mut see: impl FnMut(&Key, &str)) {
+    for (key, value) in &pod.labels {
+        see(&Key::Label(key.clone()), value);
+    }
+    let name_label = Key::NamespaceLabel(NAME_LABEL.to_owned());
+    see(&name_label, &pod.namespace);
+    see(&Key::Namespace, &pod.namespace);
+    let account = pod.service_account.as_deref().unwrap_or("default");
+    see(&Key::ServiceAccount, account);
+}
+
+fn each_namespace_label(labels: Option<&Labels>, mut see: impl FnMut(&Key, &str)) {
+    for (key, value) in labels.into_iter().flatten() {
+        if key != NAME_LABEL {
+            see(&Key::NamespaceLabel(key.clone()), value);
         }
-        // The families are told apart even where no block is named.
-        begins.push((true, 0));
-        begins.sort_unstable();
-        begins.dedup();
-        Self { begins }
-    }
-
-    /// The numbers of the pieces that lie in `cidr`, one of those this was made of.
-    fn range(&self, cidr: &IpNet) -> Range<usize> {
-        let last = self.of(cidr.broadcast());
-        self.of(cidr.network())..last + 1
-    }
-
-    /// The number of the piece that holds `address`.
-    fn of(&self, address: IpAddr) -> usize {
-        let at = (address.is_ipv6(), number(address));
-        self.begins.partition_point(|begin| *begin <= at)
-    }
-}
-
-fn number(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => u128::from(u32::from(address)),
-        IpAddr::V6(address) => u128::from(address),
     }
 }

@@ -7,11 +7,11 @@ use roaring::{MultiOps, RoaringBitmap};
 
 use crate::label::{Expression, Key};
 
-/// The pods, or classes of pods, that have a label, by its key and value. They are numbered from 0.
+/// The classes of pods that have a label, by its key and value. They are numbered from 0.
 #[derive(Debug, Default)]
-pub(super) struct LabelIndex<'a> {
+pub(super) struct LabelIndex {
     all: RoaringBitmap,
-    by_key: HashMap<Key, BTreeMap<&'a str, RoaringBitmap>>,
+    by_key: HashMap<Key, BTreeMap<String, RoaringBitmap>>,
 }
 
 /// Whose labels an expression speaks of.
@@ -37,21 +37,49 @@ impl Of {
     }
 }
 
-impl<'a> LabelIndex<'a> {
+impl LabelIndex {
     /// Notes that `thing` exists.
     pub(super) fn add(&mut self, thing: u32) {
         self.all.insert(thing);
     }
 
-    /// Notes that `thing` has a label.
-    pub(super) fn label(&mut self, thing: u32, key: Key, value: &'a str) {
-        let values = self.by_key.entry(key).or_default();
-        values.entry(value).or_default().insert(thing);
+    /// Forgets `thing`, whose labels were taken away.
+    pub(super) fn remove(&mut self, thing: u32) {
+        self.all.remove(thing);
     }
 
-    /// All of them.
-    pub(super) fn all(&self) -> &RoaringBitmap {
-        &self.all
+    /// Notes that `thing` has a label.
+    pub(super) fn label(&mut self, thing: u32, key: &Key, value: &str) {
+        if !self.by_key.contains_key(key) {
+            self.by_key.insert(key.clone(), BTreeMap::new());
+        }
+        let Some(values) = self.by_key.get_mut(key) else {
+            return;
+        };
+        match values.get_mut(value) {
+            Some(things) => {
+                things.insert(thing);
+            }
+            None => {
+                values.insert(value.to_owned(), [thing].into());
+            }
+        }
+    }
+
+    /// Takes a label away from `thing`.
+    pub(super) fn unlabel(&mut self, thing: u32, key: &Key, value: &str) {
+        let Some(values) = self.by_key.get_mut(key) else {
+            return;
+        };
+        if let Some(things) = values.get_mut(value) {
+            things.remove(thing);
+            if things.is_empty() {
+                values.remove(value);
+            }
+        }
+        if values.is_empty() {
+            self.by_key.remove(key);
+        }
     }
 
     /// Those for which `expression` holds; equals asking each with [`Expression::holds`].

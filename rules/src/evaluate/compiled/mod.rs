@@ -1,120 +1,144 @@
 //! The compiled evaluator: the plain one, with everything worked out beforehand that does not depend on the question.
 //!
-//! Which policies select a pod, and which pods the peers of a rule match, is the same for all pods of a class. It is
-//! worked out once for all classes by set algebra over labels and address blocks. What is left for a question is to
-//! walk a few rules and look classes up in sets. Whatever depends on the engine or on more than the class is left to
-//! the plain evaluator's own code, so both answer alike; properties in `rules/tests/` hold them against each other.
+//! Which policies select a pod, and which pods the selectors in a rule select, is the same for all pods of a class. It
+//! is worked out once for all classes by set algebra over labels. What is left for a question is to walk a few rules
+//! and look classes up in sets. Whatever the readings make a difference to is left to the plain evaluator, so both
+//! answer alike; properties in `rules/tests/` hold them against each other.
+//!
+//! A change of a policy, a pod or a namespace costs what hangs on it, not the world: `change` tells what that is.
 
+mod change;
 mod classes;
+mod fit;
 mod index;
 mod peers;
+mod prepared;
+mod selections;
+mod side;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::net::IpAddr;
-
-use foldhash::fast::FixedState;
+use std::collections::{BTreeMap, HashMap};
 
 use self::classes::Classes;
-use self::peers::Matched;
-use super::case::{self, Case, End, Target, Who};
-use super::rule::{Known, Nothing};
+use self::fit::Points;
+use self::peers::{Against, Seen};
+use self::prepared::Prepared;
+use self::selections::Selections;
+use super::case::{self, End, Who};
 use super::{Connection, Party, Question, Selecting, weigh};
 use crate::cluster::{Cluster, Node, Pod, Protocol};
-use crate::policy::{Direction, Policy, Rule, Subject};
+use crate::policy::{Direction, Policy, PolicyId, Tier};
 use crate::policy_set::PolicySet;
 use crate::reading::{Engine, Reader};
-use crate::verdict::Judgement;
+use crate::verdict::{Decision, JudgedSide, Judgement, Outcome, Unspecified};
 
 /// A world compiled for many questions. Answers equal those of [`evaluate`](super::evaluate), without their reasons.
 pub struct Compiled<'a> {
-    policies: &'a PolicySet,
-    cluster: &'a Cluster,
+    policies: Cow<'a, PolicySet>,
+    cluster: Cow<'a, Cluster>,
     engine: Engine,
-    classes: Classes<'a>,
-    /// By class, the policies that select it, in the order in which they are walked.
-    selecting: Vec<Selected<'a>>,
-    rules: HashMap<usize, CompiledRule, FixedState>,
+    points: Points,
+    classes: Classes,
+    selections: Selections,
+    /// Every tier that a policy stands in or stood in.
+    tiers: BTreeMap<Tier, u32>,
+    /// By number; `None` for numbers that are free.
+    prepared: Vec<Option<Prepared>>,
+    free: Vec<u32>,
+    /// The numbers of what each object became.
+    by_id: HashMap<PolicyId, Vec<u32>>,
+    /// The policies that use a selection as their subject, by its number.
+    subjects: HashMap<u32, Vec<u32>>,
+    /// In the order of [`Cluster::pods`]; `None` for those that share their node's network.
+    class_of_pod: Vec<Option<u32>>,
+    /// By class.
+    selected: Vec<Selected>,
 }
 
-/// The policies that select one class.
+/// The policies that select one class, by number, in the order in which they are walked.
 #[derive(Clone, Debug, Default)]
-struct Selected<'a> {
-    ingress: Vec<&'a Policy>,
-    egress: Vec<&'a Policy>,
-}
-
-/// What a rule matches at its two ends; `None` where it restricts nothing.
-struct CompiledRule {
-    peers: Option<Matched>,
-    own: Option<Matched>,
+struct Selected {
+    ingress: Vec<u32>,
+    egress: Vec<u32>,
 }
 
 /// One end of a question, looked up once.
 #[derive(Clone, Copy)]
 pub struct Endpoint<'a> {
     party: Party<'a>,
-    end: End<'a>,
-    /// Whether the end is all there is to it: no Service, no node behind which others may stand.
-    is_plain: bool,
+    /// What it is when it is a pod or outside.
+    seen: Option<Seen<'a>>,
 }
 
 impl<'a> Compiled<'a> {
-    /// Compiles `policies` over `cluster`.
+    /// Compiles `policies` over `cluster`. The first change makes copies of both.
     pub fn new(policies: &'a PolicySet, cluster: &'a Cluster, engine: Engine) -> Self {
-        let classes = Classes::new(cluster, policies.cidrs());
-        let mut selecting = vec![Selected::default(); classes.len()];
-        let mut rules = HashMap::default();
-        for policy in policies.iter() {
-            if let Subject::Pods(pods) = &policy.subject {
-                for class in classes.select(pods) {
-                    let Some(selected) = selecting.get_mut(class as usize) else {
-                        continue;
-                    };
-                    if policy.ingress.is_some() {
-                        selected.ingress.push(policy);
-                    }
-                    if policy.egress.is_some() {
-                        selected.egress.push(policy);
-                    }
-                }
-            }
-            for rule in policy.all_rules() {
-                let matched = |peers: &[_]| {
-                    (!peers.is_empty()).then(|| Matched::any(peers, &classes, cluster))
-                };
-                let compiled = CompiledRule {
-                    peers: matched(&rule.peers),
-                    own: matched(&rule.own),
-                };
-                rules.insert(key(rule), compiled);
-            }
-        }
-        Self {
+        Self::of(Cow::Borrowed(policies), Cow::Borrowed(cluster), engine)
+    }
+
+    /// Compiles a world of its own, to be changed.
+    pub fn owning(policies: PolicySet, cluster: Cluster, engine: Engine) -> Compiled<'static> {
+        Compiled::of(Cow::Owned(policies), Cow::Owned(cluster), engine)
+    }
+
+    fn of(policies: Cow<'a, PolicySet>, cluster: Cow<'a, Cluster>, engine: Engine) -> Self {
+        let mut classes = Classes::default();
+        let pods = cluster.pods().iter();
+        let class_of_pod: Vec<Option<u32>> = pods
+            .map(|pod| (!pod.host_network).then(|| classes.enter(pod, &cluster).0))
+            .collect();
+        let mut compiled = Self {
             policies,
             cluster,
             engine,
+            points: Points::of(Reader::Engine(engine)),
+            selected: vec![Selected::default(); classes.end()],
             classes,
-            selecting,
-            rules,
+            selections: Selections::default(),
+            tiers: BTreeMap::new(),
+            prepared: Vec::new(),
+            free: Vec::new(),
+            by_id: HashMap::new(),
+            subjects: HashMap::new(),
+            class_of_pod,
+        };
+        for policy in compiled.policies.shared().to_vec() {
+            let number = compiled.prepare(policy);
+            compiled.each_list(number, |list, _| list.push(number));
         }
+        compiled
+    }
+
+    /// The world that is judged.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// The policies that are judged.
+    pub fn policies(&self) -> &PolicySet {
+        &self.policies
     }
 
     /// Looks an end up, to ask about it more than once.
-    pub fn endpoint(&self, party: &Party<'a>) -> Endpoint<'a> {
-        let mut end = End::new(party);
-        if let Who::Pod(pod) = end.who {
-            end.class = self.classes.of(pod, end.address);
-        }
+    pub fn endpoint<'s>(&'s self, party: &Party<'s>) -> Endpoint<'s> {
+        let end = End::new(party);
+        let address = end.address;
+        let seen = match end.who {
+            Who::Pod(pod) => self.class_of(pod).map(|class| Seen {
+                address,
+                pod: Some((pod, class)),
+            }),
+            Who::External => Some(Seen { address, pod: None }),
+            Who::HostPod(_) | Who::Node(_) | Who::Service(_) => None,
+        };
         Endpoint {
             party: *party,
-            end,
-            is_plain: end.class.is_some() || matches!(end.who, Who::External),
+            seen,
         }
     }
 
     /// What is declared about `connection`.
-    pub fn evaluate(&self, connection: &Connection<'a>) -> Judgement {
+    pub fn evaluate(&self, connection: &Connection<'_>) -> Judgement {
         self.judge(
             &self.endpoint(&connection.client),
             &self.endpoint(&connection.server),
@@ -126,32 +150,83 @@ impl<'a> Compiled<'a> {
     /// What is declared about a connection between two ends that were looked up.
     pub fn judge(
         &self,
-        client: &Endpoint<'a>,
-        server: &Endpoint<'a>,
+        client: &Endpoint<'_>,
+        server: &Endpoint<'_>,
         port: u16,
         protocol: Protocol,
     ) -> Judgement {
-        let reader = Reader::Engine(self.engine);
-        if client.is_plain && server.is_plain {
-            let target = Target {
-                server: server.end,
+        let settled = self.settled(client, server, port, protocol);
+        settled.unwrap_or_else(|| {
+            let question = Question {
+                clients: &[client.party],
+                servers: &[server.party],
                 port,
-                service: None,
-                because: None,
+                protocol,
             };
-            let case = Case::new(client.end, &target, protocol, None, |end, direction| {
-                Cow::Borrowed(self.selecting(end, direction))
-            });
-            return weigh(std::slice::from_ref(&case), self.cluster, self, reader).judgement;
+            let reader = Reader::Engine(self.engine);
+            let cases = case::cases(self, &self.cluster, reader, &question);
+            weigh(&cases, &self.cluster, reader).judgement
+        })
+    }
+
+    /// What is declared, where no reading makes a difference to it and no exemption could (§1.6).
+    fn settled(
+        &self,
+        client: &Endpoint<'_>,
+        server: &Endpoint<'_>,
+        port: u16,
+        protocol: Protocol,
+    ) -> Option<Judgement> {
+        let (client, server) = (client.seen?, server.seen?);
+        if !protocol.has_ports() {
+            return None;
         }
-        let question = Question {
-            clients: &[client.party],
-            servers: &[server.party],
-            port,
-            protocol,
+        let side = |direction, own, other| {
+            let view = side::View {
+                compiled: self,
+                direction,
+                own,
+                other,
+                port,
+                protocol,
+            };
+            view.decide()
         };
-        let cases = case::cases(self, self.cluster, reader, &question);
-        weigh(&cases, self.cluster, &Nothing, reader).judgement
+        let egress = side(Direction::Egress, client, server)?;
+        let ingress = side(Direction::Ingress, server, client)?;
+        Some(match (client.pod, server.pod) {
+            // Both are pods of this world, so this is whether they are one.
+            (Some((client, _)), Some((server, _))) if std::ptr::eq(client, server) => {
+                self.loopback(egress, ingress)
+            }
+            _ => Judgement::settled(egress, ingress),
+        })
+    }
+
+    /// What is declared about a pod's connection to itself, of which policies say this. Every engine may let it
+    /// through whatever they say, as the default reading does, and some may not (§1.6).
+    fn loopback(&self, egress: Decision, ingress: Decision) -> Judgement {
+        let allowed = Judgement::settled(Decision::Allowed, Decision::Allowed);
+        let is_exempt = Reader::Engine(self.engine)
+            .only(Unspecified::Loopback)
+            .is_some();
+        if is_exempt || egress.and(ingress) == Decision::Allowed {
+            return allowed;
+        }
+        let side = |decision| JudgedSide {
+            outcome: match decision {
+                Decision::Allowed => Outcome::Allowed,
+                Decision::Denied => Outcome::Unspecified,
+            },
+            default_reading: Decision::Allowed,
+        };
+        Judgement {
+            outcome: Outcome::Unspecified,
+            unspecified: vec![Unspecified::Loopback],
+            egress: side(egress),
+            ingress: side(ingress),
+            ..allowed
+        }
     }
 
     /// The number of classes into which the pods fall.
@@ -159,61 +234,55 @@ impl<'a> Compiled<'a> {
         self.classes.len()
     }
 
-    /// The class of `pod` at `address`: two pods of one class are the same to every policy, as long as neither is the
-    /// other end. `None` for pods that share their node's network or are not of this world.
-    pub fn class_of(&self, pod: &Pod, address: Option<IpAddr>) -> Option<u32> {
-        self.classes.of(pod, address)
+    /// The class of a pod; `None` for one that shares its node's network or is not of this world.
+    fn class_of(&self, pod: &Pod) -> Option<u32> {
+        let index = self.cluster.pod_index(&pod.namespace, &pod.name)?;
+        // A caller may ask about a pod that only has the name of one of ours.
+        let ours = self.cluster.pods().get(index)?;
+        if !std::ptr::eq(ours, pod) {
+            return None;
+        }
+        self.class_of_pod.get(index).copied().flatten()
     }
 
-    fn selecting(&self, end: &End<'_>, direction: Direction) -> &[&'a Policy] {
-        let selected = end
-            .class
-            .and_then(|class| self.selecting.get(class as usize));
-        match (selected, direction) {
+    fn prepared(&self, number: u32) -> Option<&Prepared> {
+        self.prepared.get(number as usize)?.as_ref()
+    }
+
+    /// The policies that select `class` and say something of `direction`.
+    fn selected(&self, class: u32, direction: Direction) -> &[u32] {
+        match (self.selected.get(class as usize), direction) {
             (None, _) => &[],
             (Some(selected), Direction::Ingress) => &selected.ingress,
             (Some(selected), Direction::Egress) => &selected.egress,
         }
     }
 
-    fn rule(&self, rule: &Rule) -> Option<&CompiledRule> {
-        self.rules.get(&key(rule))
-    }
-}
-
-/// A rule is known by its place: the policies are borrowed as long as this lives, so none moves.
-fn key(rule: &Rule) -> usize {
-    std::ptr::from_ref(rule).addr()
-}
-
-impl Known for Compiled<'_> {
-    fn peers_match(&self, rule: &Rule, class: u32) -> Option<bool> {
-        match &self.rule(rule)?.peers {
-            Some(matched) => matched.matches(class),
-            None => Some(true),
-        }
-    }
-
-    fn own_matches(&self, rule: &Rule, class: u32) -> Option<bool> {
-        match &self.rule(rule)?.own {
-            Some(matched) => matched.matches(class),
-            None => Some(true),
+    fn against(&self) -> Against<'_> {
+        Against {
+            selections: &self.selections,
+            cluster: &self.cluster,
+            points: self.points,
         }
     }
 }
 
-impl<'a> Selecting for Compiled<'a> {
+impl Selecting for Compiled<'_> {
     fn selecting<'s>(
         &'s self,
         pod: &Pod,
         cluster: &Cluster,
         direction: Direction,
     ) -> Cow<'s, [&'s Policy]> {
-        let policies: &'a PolicySet = self.policies;
-        Selecting::selecting(policies, pod, cluster, direction)
+        let Some(class) = self.class_of(pod) else {
+            return Selecting::selecting(self.policies.as_ref(), pod, cluster, direction);
+        };
+        let selected = self.selected(class, direction).iter();
+        let policies = selected.filter_map(|number| self.prepared(*number));
+        policies.map(|prepared| prepared.policy.as_ref()).collect()
     }
 
     fn selecting_node<'s>(&'s self, node: &Node, direction: Direction) -> Cow<'s, [&'s Policy]> {
-        Selecting::selecting_node(self.policies, node, direction)
+        Selecting::selecting_node(self.policies.as_ref(), node, direction)
     }
 }

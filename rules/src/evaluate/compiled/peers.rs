@@ -1,108 +1,170 @@
-//! Which classes the peers of a rule match: surely, perhaps, not at all.
+//! The peers of a rule, their selectors replaced by what those select.
 
-use roaring::RoaringBitmap;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::classes::Classes;
-use crate::cluster::Cluster;
-use crate::policy::{Entity, Peer, Reach};
+use super::fit::{Fit, Points};
+use super::selections::Selections;
+use crate::cidr::Block;
+use crate::cluster::{Cluster, Pod};
+use crate::policy::{AddressSet, Entity, Peer, Reach};
 
-/// The classes a rule matches at one end. What is perhaps matched is for the plain evaluator to say: there the answer
-/// depends on the engine, or on more than the class.
-#[derive(Debug, Default)]
-pub(super) struct Matched {
-    pub(super) surely: RoaringBitmap,
-    /// Those of `surely` included.
-    pub(super) perhaps: RoaringBitmap,
+/// What a rule demands of one end.
+#[derive(Debug)]
+pub(super) enum Peers {
+    /// Pods, by the number of their selector.
+    Pods(u32),
+    Addresses(Block, Reach),
+    AddressSet(Arc<AddressSet>),
+    /// Addresses outside, of one family if one is given.
+    World(Option<bool>),
+    /// Every pod of the cluster.
+    Cluster,
+    /// A pod behind this Service.
+    Service(Arc<(String, String)>),
+    /// Not a pod; of what is outside, the plain evaluator knows.
+    AskOutside,
+    Ask,
+    All(Vec<Peers>),
+    Any(Vec<Peers>),
+    Not(Box<Peers>),
 }
 
-impl Matched {
-    fn exactly(classes: RoaringBitmap) -> Self {
-        Self {
-            perhaps: classes.clone(),
-            surely: classes,
+/// An end that is a pod or outside: no node, no Service, nothing behind which others may stand.
+#[derive(Clone, Copy)]
+pub(super) struct Seen<'a> {
+    pub(super) address: Option<IpAddr>,
+    /// With its class; `None` outside.
+    pub(super) pod: Option<(&'a Pod, u32)>,
+}
+
+/// What peers are held against.
+#[derive(Clone, Copy)]
+pub(super) struct Against<'v> {
+    pub(super) selections: &'v Selections,
+    pub(super) cluster: &'v Cluster,
+    pub(super) points: Points,
+}
+
+impl Peers {
+    /// A list of alternatives; an empty one restricts nothing, which is `None`.
+    pub(super) fn list(
+        peers: &[Peer],
+        selections: &mut Selections,
+        classes: &Classes,
+        cluster: &Cluster,
+    ) -> Option<Self> {
+        let mut parts = Self::parts(peers, selections, classes, cluster);
+        match parts.len() {
+            0 => None,
+            1 => parts.pop(),
+            _ => Some(Self::Any(parts)),
         }
     }
 
-    /// Whether `class` is matched; `None` where the plain evaluator has to say.
-    pub(super) fn matches(&self, class: u32) -> Option<bool> {
-        match self.surely.contains(class) {
-            true => Some(true),
-            false if self.perhaps.contains(class) => None,
-            false => Some(false),
-        }
+    fn parts(
+        peers: &[Peer],
+        selections: &mut Selections,
+        classes: &Classes,
+        cluster: &Cluster,
+    ) -> Vec<Self> {
+        let parts = peers.iter();
+        parts
+            .map(|peer| Self::one(peer, selections, classes, cluster))
+            .collect()
     }
 
-    /// What a list of alternatives matches.
-    pub(super) fn any(peers: &[Peer], classes: &Classes<'_>, cluster: &Cluster) -> Self {
-        let mut matched = Self::default();
-        for peer in peers {
-            let one = Self::of(peer, classes, cluster);
-            matched.surely |= one.surely;
-            matched.perhaps |= one.perhaps;
-        }
-        matched
-    }
-
-    fn of(peer: &Peer, classes: &Classes<'_>, cluster: &Cluster) -> Self {
+    fn one(peer: &Peer, selections: &mut Selections, classes: &Classes, cluster: &Cluster) -> Self {
         match peer {
-            Peer::Pods(pods) => Self::exactly(classes.select(pods)),
-            Peer::Addresses { block, reach } => {
-                let within = || classes.within(block);
-                match reach {
-                    Reach::Outside => Self::default(),
-                    Reach::Everyone => {
-                        let surely = within();
-                        Self {
-                            perhaps: &surely | classes.placeless(),
-                            surely,
-                        }
-                    }
-                    Reach::ByEngine => Self {
-                        surely: RoaringBitmap::new(),
-                        perhaps: within() | classes.placeless(),
-                    },
-                }
+            Peer::Pods(pods) => Self::Pods(selections.take(pods, classes, cluster)),
+            Peer::Addresses { block, reach } => Self::Addresses(block.clone(), *reach),
+            Peer::AddressSet(set) => Self::AddressSet(Arc::clone(set)),
+            Peer::Service { namespace, name } => {
+                Self::Service(Arc::new((namespace.clone(), name.clone())))
             }
-            Peer::AddressSet(set) => {
-                let mut surely = RoaringBitmap::new();
-                for net in set.nets() {
-                    surely |= classes.within_net(net);
-                }
-                Self {
-                    perhaps: &surely | classes.placeless(),
-                    surely,
-                }
+            Peer::Entity(Entity::All) => Self::All(Vec::new()),
+            Peer::Entity(Entity::Cluster) => Self::Cluster,
+            Peer::Entity(Entity::World) => Self::World(None),
+            Peer::Entity(Entity::WorldIpv4) => Self::World(Some(true)),
+            Peer::Entity(Entity::WorldIpv6) => Self::World(Some(false)),
+            Peer::Entity(Entity::KubeApiserver) | Peer::Domains(_) => Self::AskOutside,
+            Peer::Nodes(_)
+            | Peer::Entity(Entity::Host | Entity::RemoteNode | Entity::Internal(_)) => {
+                Self::Any(Vec::new())
             }
-            Peer::Entity(Entity::All | Entity::Cluster) => Self::exactly(classes.all().clone()),
-            Peer::Nodes(_) | Peer::Entity(_) | Peer::Domains(_) => Self::default(),
-            Peer::Service { namespace, name } => match cluster.service(namespace, name) {
-                Some(service) => {
-                    let (perhaps, surely) = classes.holding(cluster.backends(service));
-                    Self { surely, perhaps }
-                }
-                None => Self::default(),
-            },
-            Peer::All(parts) => {
-                let mut matched = Self::exactly(classes.all().clone());
-                for part in parts {
-                    let one = Self::of(part, classes, cluster);
-                    matched.surely &= one.surely;
-                    matched.perhaps &= one.perhaps;
-                }
-                matched
-            }
-            Peer::Any(parts) => Self::any(parts, classes, cluster),
-            Peer::Not(part) => {
-                let one = Self::of(part, classes, cluster);
-                Self {
-                    surely: classes.all() - one.perhaps,
-                    perhaps: classes.all() - one.surely,
-                }
-            }
-            Peer::Open(_) => Self {
-                surely: RoaringBitmap::new(),
-                perhaps: classes.all().clone(),
-            },
+            Peer::Open(_) => Self::Ask,
+            Peer::All(parts) => Self::All(Self::parts(parts, selections, classes, cluster)),
+            Peer::Any(parts) => Self::Any(Self::parts(parts, selections, classes, cluster)),
+            Peer::Not(part) => Self::Not(Box::new(Self::one(part, selections, classes, cluster))),
         }
     }
+
+    /// Gives the selectors back.
+    pub(super) fn give_back(&self, selections: &mut Selections) {
+        match self {
+            Self::Pods(number) => selections.give_back(*number),
+            Self::All(parts) | Self::Any(parts) => {
+                for part in parts {
+                    part.give_back(selections);
+                }
+            }
+            Self::Not(part) => part.give_back(selections),
+            _ => {}
+        }
+    }
+
+    /// Whether they match `end`.
+    pub(super) fn fit(&self, end: &Seen<'_>, against: &Against<'_>) -> Fit {
+        match self {
+            Self::Pods(number) => end
+                .pod
+                .is_some_and(|(_, class)| against.selections.selects(*number, class))
+                .into(),
+            Self::Addresses(block, reach) => block_fit(block, *reach, end, against),
+            Self::AddressSet(set) => match end.address {
+                Some(address) => set.contains(address).into(),
+                None => Fit::Ask,
+            },
+            Self::World(family) => {
+                let is_of = |v4| end.address.is_some_and(|address| address.is_ipv4() == v4);
+                (end.pod.is_none() && family.is_none_or(is_of)).into()
+            }
+            Self::Cluster => end.pod.is_some().into(),
+            Self::Service(key) => is_behind(key, end, against.cluster).into(),
+            Self::AskOutside => match end.pod {
+                Some(_) => Fit::No,
+                None => Fit::Ask,
+            },
+            Self::Ask => Fit::Ask,
+            Self::All(parts) => Fit::all(parts.iter().map(|part| part.fit(end, against))),
+            Self::Any(parts) => Fit::any(parts.iter().map(|part| part.fit(end, against))),
+            Self::Not(part) => part.fit(end, against).not(),
+        }
+    }
+}
+
+fn block_fit(block: &Block, reach: Reach, end: &Seen<'_>, against: &Against<'_>) -> Fit {
+    if reach == Reach::Outside && end.pod.is_some() {
+        return Fit::No;
+    }
+    let Some(address) = end.address else {
+        return Fit::Ask;
+    };
+    match (block.contains(address), reach, end.pod) {
+        (false, ..) => Fit::No,
+        (true, Reach::ByEngine, Some(_)) => against.points.block_on_pod,
+        (true, ..) => Fit::Yes,
+    }
+}
+
+fn is_behind((namespace, name): &(String, String), end: &Seen<'_>, cluster: &Cluster) -> bool {
+    let Some((pod, _)) = end.pod.filter(|(pod, _)| pod.namespace == *namespace) else {
+        return false;
+    };
+    let service = cluster.service(namespace, name);
+    service.is_some_and(|service| {
+        let mut backends = cluster.backends(service);
+        backends.any(|backend| backend.name == pod.name)
+    })
 }
