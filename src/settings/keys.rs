@@ -29,7 +29,7 @@ pub(crate) struct Everywhere {
         hide_env_values = true
     )]
     pub config: Option<PathBuf>,
-    /// The lake: a directory, or `oss://bucket/prefix` [default: flowaudit-lake]
+    /// The lake: a directory, `oss://bucket/prefix` or `s3://bucket/prefix` [default: flowaudit-lake]
     #[arg(
         long,
         global = true,

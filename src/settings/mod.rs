@@ -161,6 +161,7 @@ impl Typed {
             endpoint: origins.pick("oss.endpoint", everywhere.oss.endpoint, file.oss.endpoint),
             region: origins.pick("oss.region", everywhere.oss.region, file.oss.region),
             style: None,
+            s3: flowaudit_lake::cloud::s3::variables_of_process(),
         };
         let output = origins.pick("output", everywhere.output, file.output);
         let output = printable(

@@ -54,7 +54,7 @@ impl Place {
             None => Ok(Self::Directory(PathBuf::from(text))),
             Some(Ok(location)) => {
                 // Mistakes in endpoint and region surface before the first byte is read.
-                location.bucket(&access, Surroundings::of_process())?;
+                location.check(&access, Surroundings::of_process())?;
                 Ok(Self::Bucket(text.to_owned(), location, access))
             }
             Some(Err(error)) => Err(error.into()),

@@ -119,6 +119,27 @@ fn what_is_wrong_with_a_bucket_is_said() {
     bucket
         .run(&["ingest", "log.jsonl", "--lake", "gs://bucket/lake"])
         .check(2, &["`gs://` is not supported", " help: "]);
+    let s3 = |variables: &[(&str, &str)]| {
+        let mut command = bucket.command(&["ingest", "log.jsonl", "--lake", "s3://bucket/lake"]);
+        command.envs(variables.iter().copied());
+        Said::from(command.output().unwrap())
+    };
+    s3(&[]).check(
+        2,
+        &["no credentials for S3", " help: set `AWS_ACCESS_KEY_ID`"],
+    );
+    let keys = [
+        ("AWS_ACCESS_KEY_ID", "id"),
+        ("AWS_SECRET_ACCESS_KEY", "s3cret"),
+    ];
+    let plain = [
+        keys.as_slice(),
+        &[("AWS_ENDPOINT_URL", "http://s3.example.org")],
+    ]
+    .concat();
+    let said = s3(&plain);
+    said.check(2, &["is not encrypted", " help: write `https://`"]);
+    assert!(!said.err.contains("s3cret"), "{}", said.err);
     bucket
         .fake
         .bucket(BUCKET, |bucket| bucket.versioning = Some("Enabled"));

@@ -1,20 +1,32 @@
-//! Where a lake outside this machine is: `oss://bucket/prefix`.
+//! Where a lake outside this machine is: `oss://bucket/prefix`, or `s3://bucket/prefix` for stores that speak S3.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
 use object_store::path::Path;
 
 use super::Objects;
 use super::credentials::{Chain, Surroundings};
 use super::oss::{Address, AddressError, Oss, OssError, Retries, Style};
+use super::s3::{self, S3Error};
 
 /// A place in a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {
+    scheme: Scheme,
     bucket: String,
     prefix: Path,
 }
 
-/// How to get to a bucket.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Oss,
+    S3,
+}
+
+/// How to get to a bucket. The first three are for OSS.
+#[derive(Clone, Default)]
 pub struct Access {
     /// The endpoint, such as `oss-cn-hangzhou-internal.aliyuncs.com`; without one it is made from the region.
     pub endpoint: Option<String>,
@@ -22,6 +34,20 @@ pub struct Access {
     pub region: Option<String>,
     /// Where the bucket's name goes; without one the endpoint decides.
     pub style: Option<Style>,
+    /// What the variables `AWS_…` say, for stores that speak S3.
+    pub s3: BTreeMap<String, String>,
+}
+
+/// The variables hold keys.
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access")
+            .field("endpoint", &self.endpoint)
+            .field("region", &self.region)
+            .field("style", &self.style)
+            .field("s3", &self.s3.keys())
+            .finish()
+    }
 }
 
 /// Why a place cannot be used.
@@ -45,52 +71,59 @@ pub enum LocationError {
     /// No connection can be made at all.
     #[error(transparent)]
     Client(#[from] OssError),
+    /// A store that speaks S3 cannot be asked.
+    #[error(transparent)]
+    S3(#[from] S3Error),
 }
 
 impl LocationError {
     /// What the reader of the message can do.
     pub fn help(&self) -> Option<String> {
         let text = match self {
-            Self::Unknown(_) => "write it like `oss://bucket/prefix`",
-            Self::Scheme { .. } => "name a directory or `oss://bucket/prefix`",
+            Self::Unknown(_) => "write it like `oss://bucket/prefix` or `s3://bucket/prefix`",
+            Self::Scheme { .. } => {
+                "name a directory, `oss://bucket/prefix` or `s3://bucket/prefix`"
+            }
             Self::Nowhere(_) => "set `oss.region`, or `oss.endpoint` where it is not the usual one",
             Self::Address(error) => return error.help(),
             Self::Client(error) => return error.help(),
+            Self::S3(error) => return error.help(),
         };
         Some(text.to_string())
     }
 }
 
 impl Location {
-    /// Reads `oss://bucket/prefix`; `None` where `text` is a path on this machine.
+    /// Reads `oss://bucket/prefix` or `s3://bucket/prefix`; `None` where `text` is a path on this machine.
     pub fn parse(text: &str) -> Option<Result<Self, LocationError>> {
         let (scheme, rest) = text.split_once("://")?;
         let unknown = || LocationError::Unknown(text.chars().take(200).collect());
-        Some(match scheme {
-            "oss" => {
-                let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-                let odd = |c: char| c.is_control() || "?#\\".contains(c);
-                let prefix = Path::parse(prefix.trim_end_matches('/'));
-                match prefix {
-                    Ok(prefix) if !bucket.is_empty() && !rest.contains(odd) => Ok(Self {
-                        bucket: bucket.to_string(),
-                        prefix,
-                    }),
-                    _ => Err(unknown()),
-                }
+        let scheme = match scheme {
+            "oss" => Scheme::Oss,
+            "s3" => Scheme::S3,
+            scheme => {
+                let scheme = scheme.chars().take(20).collect();
+                return Some(Err(LocationError::Scheme { scheme }));
             }
-            scheme => Err(LocationError::Scheme {
-                scheme: scheme.chars().take(20).collect(),
+        };
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let odd = |c: char| c.is_control() || "?#\\".contains(c);
+        Some(match Path::parse(prefix.trim_end_matches('/')) {
+            Ok(prefix) if !bucket.is_empty() && !rest.contains(odd) => Ok(Self {
+                scheme,
+                bucket: bucket.to_string(),
+                prefix,
             }),
+            _ => Err(unknown()),
         })
     }
 
-    /// The bucket as this place needs it: nobody is asked yet.
-    pub fn bucket(
-        &self,
-        access: &Access,
-        surroundings: Surroundings,
-    ) -> Result<Oss, LocationError> {
+    /// Whether everything is said that is needed to get there: nobody is asked yet.
+    pub fn check(&self, access: &Access, surroundings: Surroundings) -> Result<(), LocationError> {
+        self.objects(access, surroundings).map(drop)
+    }
+
+    fn oss(&self, access: &Access, surroundings: Surroundings) -> Result<Oss, LocationError> {
         let from_region = access
             .region
             .as_ref()
@@ -111,8 +144,15 @@ impl Location {
         surroundings: Surroundings,
     ) -> Result<Objects, LocationError> {
         let clock = surroundings.clock.clone();
-        let oss = self.bucket(access, surroundings)?;
-        Ok(Objects::on_oss(oss, self.prefix.clone(), clock))
+        let prefix = self.prefix.clone();
+        Ok(match self.scheme {
+            Scheme::Oss => Objects::on_oss(self.oss(access, surroundings)?, prefix, clock),
+            Scheme::S3 => {
+                let bucket = s3::bucket(&self.bucket, &access.s3)?;
+                let name = format!("s3://{}", self.bucket);
+                Objects::on_s3(Arc::new(bucket), prefix, name, clock)
+            }
+        })
     }
 }
 
@@ -125,6 +165,8 @@ mod tests {
         for path in ["lake", "/data/lake", "C:lake", "a:b/c"] {
             assert!(Location::parse(path).is_none(), "{path}");
         }
+        let s3 = Location::parse("s3://logs/a").unwrap().unwrap();
+        assert_eq!((s3.scheme, s3.prefix.as_ref()), (Scheme::S3, "a"));
         for (text, bucket, prefix) in [
             ("oss://logs", "logs", ""),
             ("oss://logs/", "logs", ""),
@@ -158,7 +200,7 @@ mod tests {
             clock: super::super::credentials::Clock::system(),
         };
         let location = Location::parse("oss://logs/a").unwrap().unwrap();
-        let bucket = |access: Access| location.bucket(&access, surroundings());
+        let bucket = |access: Access| location.oss(&access, surroundings());
         let region = Some("cn-beijing".to_string());
         let found = bucket(Access {
             region,

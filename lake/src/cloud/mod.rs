@@ -4,6 +4,7 @@
 
 pub mod credentials;
 pub mod oss;
+pub mod s3;
 
 mod location;
 mod objects;

@@ -29,12 +29,19 @@ use self::sink::ObjectSink;
 use self::writer::Writer;
 use super::credentials::Clock;
 use super::oss::{Oss, OssError, Versioning};
+use super::s3;
 use super::wait::wait;
 use crate::layout::{BatchId, LOG, STAGING};
 use crate::store::{Advised, Put, ReadAt, Sink, Stage, Store, StoreError, token};
 
 /// A writer of another machine that left no trace for this long is taken for dead.
 const SILENT_FOR: Duration = Duration::from_secs(60 * 60);
+
+/// Objects that are made to see what the store does, and removed again.
+const TRIAL: &str = "_flowaudit/trial-";
+
+/// What speaks against writing, and what to do about it.
+type Objection = (String, &'static str);
 
 /// A lake on an object store. Cheap to clone; clones share which stages live.
 #[derive(Clone)]
@@ -44,10 +51,21 @@ pub struct Objects {
     name: String,
     clock: Clock,
     writer: Writer,
-    /// Whether there is something that speaks against writing, and what came of asking.
-    guard: Option<Oss>,
-    writable: Arc<OnceLock<Option<String>>>,
+    /// What has to be found out before anything is written, and what came of it.
+    guard: Guard,
+    writable: Arc<OnceLock<Option<Objection>>>,
     live: Arc<Mutex<BTreeSet<BatchId>>>,
+}
+
+/// Whether a store keeps "create only if absent".
+#[derive(Debug, Clone)]
+enum Guard {
+    /// It is known to.
+    Trusted,
+    /// A bucket of OSS does unless it keeps versions.
+    Versions(Oss),
+    /// Some that speak S3 do not know the condition and pass over it.
+    Trial,
 }
 
 impl fmt::Debug for Objects {
@@ -67,7 +85,7 @@ impl Objects {
             name,
             clock,
             writer: Writer::of_process(token()),
-            guard: None,
+            guard: Guard::Trusted,
             writable: Arc::default(),
             live: Arc::default(),
         }
@@ -75,13 +93,20 @@ impl Objects {
 
     /// A lake in a bucket of OSS. Before anything is written the bucket is asked whether it keeps versions.
     pub fn on_oss(oss: Oss, prefix: Path, clock: Clock) -> Self {
-        let name = match prefix.as_ref() {
-            "" => oss.to_string(),
-            prefix => format!("{oss}/{prefix}"),
-        };
+        let name = place(&oss.to_string(), &prefix);
         Self {
-            guard: Some(oss.clone()),
+            guard: Guard::Versions(oss.clone()),
             ..Self::new(Arc::new(oss), prefix, name, clock)
+        }
+    }
+
+    /// A lake in a bucket of a store that speaks S3, by the name of which errors tell. Before anything is written the
+    /// store is tried.
+    pub fn on_s3(store: Arc<dyn ObjectStore>, prefix: Path, name: String, clock: Clock) -> Self {
+        let name = place(&name, &prefix);
+        Self {
+            guard: Guard::Trial,
+            ..Self::new(store, prefix, name, clock)
         }
     }
 
@@ -108,42 +133,67 @@ impl Objects {
         StoreError::new(action, format!("{}/{key}", self.name), io_error(error))
     }
 
-    /// On a bucket that keeps or kept versions "create only if absent" has no effect: two writers could both win.
+    /// On a store that does not keep "create only if absent" two writers could both win.
     fn check_writable(&self, action: &'static str, key: &str) -> Result<(), StoreError> {
-        let Some(oss) = &self.guard else {
-            return Ok(());
-        };
-        let refuse = |message: &str| {
-            let help =
-                "make a bucket without versioning for the lake; reading this one is possible";
-            let advised = Advised::new(message, Some(help.to_string()));
-            let source = io::Error::new(ErrorKind::Unsupported, advised);
-            StoreError::new(action, format!("{}/{key}", self.name), source)
-        };
         let known = match self.writable.get() {
             Some(known) => known,
             None => {
-                let oss = oss.clone();
-                let found = wait(async move { oss.versioning().await })
-                    .map_err(|source| StoreError::new(action, self.name.clone(), source))?;
-                let found = found.map_err(|error| self.cannot_tell(action, error))?;
-                self.writable.get_or_init(|| match found {
-                    Versioning::Off => None,
-                    Versioning::Enabled | Versioning::Suspended => {
-                        let state = match found {
-                            Versioning::Enabled => "enabled",
-                            _ => "suspended",
-                        };
-                        Some(format!(
-                            "versioning of the bucket is {state}, and such buckets do not keep two writers apart"
-                        ))
-                    }
-                })
+                let found = match &self.guard {
+                    Guard::Trusted => None,
+                    Guard::Versions(oss) => self.ask_for_versions(oss.clone(), action)?,
+                    Guard::Trial => self.try_creation(action)?,
+                };
+                self.writable.get_or_init(|| found)
             }
         };
-        known
-            .as_deref()
-            .map_or(Ok(()), |reason| Err(refuse(reason)))
+        let Some((reason, help)) = known else {
+            return Ok(());
+        };
+        let advised = Advised::new(reason, Some((*help).to_string()));
+        let source = io::Error::new(ErrorKind::Unsupported, advised);
+        Err(StoreError::new(
+            action,
+            format!("{}/{key}", self.name),
+            source,
+        ))
+    }
+
+    /// Buckets that keep or kept versions pass over "create only if absent".
+    fn ask_for_versions(
+        &self,
+        oss: Oss,
+        action: &'static str,
+    ) -> Result<Option<Objection>, StoreError> {
+        let found = wait(async move { oss.versioning().await })
+            .map_err(|source| StoreError::new(action, self.name.clone(), source))?;
+        let state = match found.map_err(|error| self.cannot_tell(action, error))? {
+            Versioning::Off => return Ok(None),
+            Versioning::Enabled => "enabled",
+            Versioning::Suspended => "suspended",
+        };
+        Ok(Some((
+            format!(
+                "versioning of the bucket is {state}, and such buckets do not keep two writers apart"
+            ),
+            "make a bucket without versioning for the lake; reading this one is possible",
+        )))
+    }
+
+    /// Creates an object twice, which must go well only once.
+    fn try_creation(&self, action: &'static str) -> Result<Option<Objection>, StoreError> {
+        let key = format!("{TRIAL}{}", token());
+        let first = self.create(&key, Vec::new())?;
+        let second = self.create(&key, Vec::new())?;
+        let path = self.path(&key)?;
+        let store = Arc::clone(&self.store);
+        self.call(action, &key, async move { store.delete(&path).await })?;
+        Ok(match (first, second) {
+            (Put::Created, Put::Exists) => None,
+            _ => Some((
+                "the store creates an object that is there already, and so does not keep two writers apart".to_string(),
+                "use a store that knows `If-None-Match: *` on PutObject; reading this one is possible",
+            )),
+        })
     }
 
     fn cannot_tell(&self, action: &'static str, error: OssError) -> StoreError {
@@ -256,6 +306,14 @@ fn marker_key(batch: &BatchId, key: &str) -> String {
 }
 
 /// Keeps the kind, the words and the advice.
+/// How errors name a lake below a prefix of a bucket.
+fn place(bucket: &str, prefix: &Path) -> String {
+    match prefix.as_ref() {
+        "" => bucket.to_string(),
+        prefix => format!("{bucket}/{prefix}"),
+    }
+}
+
 fn io_error(error: Error) -> io::Error {
     let kind = match &error {
         Error::NotFound { .. } => ErrorKind::NotFound,
@@ -269,7 +327,10 @@ fn io_error(error: Error) -> io::Error {
     let source = std::error::Error::source(&error);
     let advised = match source.and_then(|source| source.downcast_ref::<OssError>()) {
         Some(oss) => Advised::new(&oss.to_string(), oss.help()),
-        None => Advised::new(&error.to_string(), None),
+        None => {
+            let text = error.to_string();
+            Advised::new(&text, s3::help(&text))
+        }
     };
     io::Error::new(kind, advised)
 }

@@ -279,6 +279,34 @@ fn a_bucket_with_versions_is_not_written_to() {
     );
 }
 
+/// As one that speaks S3 but does not know the condition.
+#[test]
+fn a_store_that_creates_what_is_there_is_not_written_to() {
+    let as_s3 = |oss: Oss| {
+        let name = "s3://flow-bucket".to_string();
+        let objects = Objects::on_s3(
+            Arc::new(oss),
+            Path::from("lakes/one"),
+            name,
+            Clock::system(),
+        );
+        Arc::new(objects)
+    };
+    let (fake, oss) = fresh();
+    let lake = Lake::create_or_open_on(as_s3(oss.clone())).unwrap();
+    ingest(&lake, "0", 0, 30).unwrap();
+    // Nothing is left of the trial.
+    let mut there = really_there(&fake, "");
+    there.retain(|key| !key.starts_with("flows/") && !key.starts_with("_flowaudit/commits/"));
+    assert!(there.iter().all(|key| !key.contains("trial")), "{there:?}");
+    fake.bucket(BUCKET, |bucket| bucket.versioning = Some("Enabled"));
+    let lake = Lake::open_on(as_s3(oss)).unwrap();
+    assert_eq!(flows_in(&lake, &lake.snapshot().unwrap()).len(), 30);
+    let error = ingest(&lake, "0", 30, 40).unwrap_err();
+    assert!(error.help().unwrap().contains("If-None-Match"), "{error:?}");
+    assert_eq!(read_up_to(&lake.snapshot().unwrap(), "0"), 30);
+}
+
 #[test]
 fn whoever_wakes_up_after_being_given_up_changes_nothing() {
     let (fake, oss) = fresh();

@@ -137,7 +137,7 @@ fn check_bucket(bucket: &str) -> Result<(), AddressError> {
 }
 
 /// The host without its port.
-fn host_name(host: &str) -> &str {
+pub(crate) fn host_name(host: &str) -> &str {
     if let Some(rest) = host.strip_prefix('[') {
         return rest.split(']').next().unwrap_or_default();
     }

@@ -17,6 +17,7 @@ mod meta;
 mod put;
 mod sign;
 
+pub(super) use self::address::host_name;
 pub use self::address::{Address, AddressError, Style};
 pub use self::client::Retries;
 pub use self::error::{Class, OssError, Refusal};
