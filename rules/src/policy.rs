@@ -8,6 +8,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -542,8 +543,8 @@ impl Entity {
 }
 
 impl Rule {
-    /// Every address block it names, exceptions included.
-    pub fn cidrs(&self) -> Vec<IpNet> {
+    /// Every address block it names, exceptions included; of the sets of addresses only those not yet `seen`.
+    pub(crate) fn cidrs(&self, seen: &mut HashSet<*const AddressSet>) -> Vec<IpNet> {
         let mut cidrs = Vec::new();
         for peer in self.peers.iter().chain(&self.own) {
             peer.each(&mut |peer| match peer {
@@ -551,7 +552,10 @@ impl Rule {
                     cidrs.push(block.cidr);
                     cidrs.extend(&block.except);
                 }
-                Peer::AddressSet(set) => cidrs.extend(set.nets()),
+                // Many rules may share one set, and that may be large.
+                Peer::AddressSet(set) if seen.insert(Arc::as_ptr(set)) => {
+                    cidrs.extend(set.nets());
+                }
                 _ => {}
             });
         }

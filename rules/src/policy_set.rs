@@ -1,6 +1,6 @@
 //! All policies of a cluster at one instant, ready to be asked.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::cluster::{Cluster, Node, Pod};
@@ -214,7 +214,8 @@ impl PolicySet {
     /// same to all policies.
     pub fn cidrs(&self) -> impl Iterator<Item = ipnet::IpNet> {
         let rules = self.iter().flat_map(Policy::all_rules);
-        rules.flat_map(|rule| rule.cidrs())
+        let mut seen = HashSet::new();
+        rules.flat_map(move |rule| rule.cidrs(&mut seen))
     }
 
     /// How many there are.

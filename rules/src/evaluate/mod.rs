@@ -325,6 +325,11 @@ fn points(
         let mut tried: Vec<Asking> = Vec::new();
         loop {
             let askings: Vec<Asking> = readings.asked().collect();
+            if readings.overflowed() {
+                // More depends on readings than anyone can try, and each try would look at all of it again.
+                asked.extend(askings.iter().map(|asking| asking.point));
+                break;
+            }
             for asking in askings {
                 let point = asking.point;
                 // One thing that makes the difference is enough to name the point.

@@ -144,6 +144,11 @@ impl Readings {
         Next::Done
     }
 
+    /// Whether more was asked in this evaluation than is kept.
+    pub(crate) fn overflowed(&self) -> bool {
+        self.overflowed
+    }
+
     /// What was asked in this evaluation and has several readings.
     pub(crate) fn asked(&self) -> impl Iterator<Item = Asking> {
         self.asked

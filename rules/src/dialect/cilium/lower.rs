@@ -1,6 +1,10 @@
 //! Cilium's policies in the common form: what allows adds up with NetworkPolicy, what denies goes before everything.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ipnet::IpNet;
 
 use super::selector::{self, Endpoints};
 use super::{
@@ -8,25 +12,37 @@ use super::{
     ServiceRef, Spec, Subject,
 };
 use crate::cidr::Block;
-use crate::cluster::{Protocol, Service};
+use crate::cluster::{Labels, Protocol, Service};
 use crate::kubernetes::Body;
 use crate::label::LabelMatch;
 use crate::policy::{
-    self, Action, Entity, Family, Kind, Order, Peer, Policy, PolicyId, Reach, Tier,
+    self, Action, AddressSet, Entity, Family, Kind, Order, Peer, Policy, PolicyId, Reach, Tier,
 };
 use crate::port::{PortClause, Traffic};
 use crate::reading::Unspecified;
 
+/// How often a selector is held against a Service or a group of blocks before the rest counts as not evaluated. A
+/// cluster has some hundred such rules and some thousand of these; only a document made to hurt has many of both.
+const LOOKS_MAX: usize = 500_000;
+
 /// The policies that Cilium's objects among `bodies` become: for each spec one that denies and one that allows, where
 /// it has something to say.
 pub(crate) fn lower(bodies: &[&Body]) -> Vec<Policy> {
-    let mut world = World::default();
+    let mut world = World {
+        looks: Cell::new(LOOKS_MAX),
+        ..World::default()
+    };
     let mut policies: Vec<&CiliumPolicy> = Vec::new();
     for body in bodies {
         match body {
             Body::Cilium(policy) => policies.push(policy),
-            Body::CiliumCidrGroup(group) => _ = world.groups.insert(&group.name, group),
-            Body::Service(service) => world.services.push(service),
+            Body::CiliumCidrGroup(group) => {
+                world.groups.insert(&group.name, self::group(group));
+            }
+            Body::Service(service) => {
+                let key = (service.namespace.as_str(), service.name.as_str());
+                world.services.insert(key, service);
+            }
             _ => {}
         }
     }
@@ -47,9 +63,33 @@ pub(crate) fn lower(bodies: &[&Body]) -> Vec<Policy> {
 #[derive(Default)]
 struct World<'w> {
     /// Every CiliumCIDRGroup, by name.
-    groups: BTreeMap<&'w str, &'w CidrGroup>,
-    /// Every Service.
-    services: Vec<&'w Service>,
+    groups: BTreeMap<&'w str, Group<'w>>,
+    /// Every Service, by namespace and name.
+    services: BTreeMap<(&'w str, &'w str), &'w Service>,
+    /// How many of [`LOOKS_MAX`] are left.
+    looks: Cell<usize>,
+}
+
+impl World<'_> {
+    fn affords(&self, looks: usize) -> bool {
+        let left = self.looks.get().checked_sub(looks);
+        self.looks.set(left.unwrap_or(0));
+        left.is_some()
+    }
+}
+
+/// A CiliumCIDRGroup. However many rules name it, its blocks are there once.
+struct Group<'w> {
+    labels: &'w Labels,
+    blocks: Arc<AddressSet>,
+}
+
+fn group(group: &CidrGroup) -> Group<'_> {
+    let name = format!("CiliumCIDRGroup {}", group.name);
+    Group {
+        labels: &group.labels,
+        blocks: Arc::new(AddressSet::new(name, group.blocks.clone())),
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -194,32 +234,22 @@ impl Lowering<'_> {
     }
 
     fn cidr(&self, rule: &CidrRule) -> Peer {
-        let of_group = |group: &CidrGroup, except: &[ipnet::IpNet]| {
-            let blocks = group.blocks.iter().map(|cidr| {
-                let within = |net: &&ipnet::IpNet| cidr.contains(*net) || net.contains(cidr);
-                let except = except.iter().filter(within).copied().collect();
-                block(&Block {
-                    cidr: *cidr,
-                    except,
-                })
-            });
-            blocks.collect::<Vec<_>>()
-        };
         match rule {
             CidrRule::Block(cidr) => block(cidr),
             CidrRule::Group { name, except } => match self.world.groups.get(name.as_str()) {
-                Some(group) => Peer::Any(of_group(group, except)),
+                Some(group) => blocks_of(&[group], except),
                 // It may only not have been read.
                 None => outside(Unspecified::NotEvaluated),
             },
             CidrRule::Groups { selector, except } => {
                 let all = self.world.groups.values();
-                let mut selected = all
-                    .filter(|group| selector.matches(&group.labels))
-                    .peekable();
-                match selected.peek() {
-                    Some(_) => Peer::Any(selected.flat_map(|g| of_group(g, except)).collect()),
-                    None => outside(Unspecified::NotEvaluated),
+                let selected: Vec<&Group<'_>> = match self.world.affords(all.len()) {
+                    true => all.filter(|g| selector.matches(g.labels)).collect(),
+                    false => Vec::new(),
+                };
+                match selected.is_empty() {
+                    true => outside(Unspecified::NotEvaluated),
+                    false => blocks_of(&selected, except),
                 }
             }
         }
@@ -231,9 +261,8 @@ impl Lowering<'_> {
                 namespace: Some(namespace),
                 name,
             } => {
-                let known = self.world.services.iter();
-                let mut known = known.filter(|s| s.namespace == *namespace && s.name == *name);
-                self.pods_behind(known.next().copied(), namespace, name)
+                let known = self.world.services.get(&(namespace, name));
+                self.pods_behind(known.copied(), namespace, name)
             }
             // Of which namespace is not written anywhere.
             ServiceRef::Named { .. } => Peer::Open(Unspecified::NotEvaluated),
@@ -243,11 +272,15 @@ impl Lowering<'_> {
             } => {
                 let in_namespace =
                     |s: &&&Service| namespace.as_ref().is_none_or(|n| *n == s.namespace);
-                let services = self.world.services.iter().filter(in_namespace);
-                let selected: Vec<Peer> = services
-                    .filter(|service| selector.matches(&service.labels))
-                    .map(|s| self.pods_behind(Some(s), &s.namespace, &s.name))
-                    .collect();
+                let services = self.world.services.values();
+                let selected: Vec<Peer> = match self.world.affords(services.len()) {
+                    true => services
+                        .filter(in_namespace)
+                        .filter(|service| selector.matches(&service.labels))
+                        .map(|s| self.pods_behind(Some(s), &s.namespace, &s.name))
+                        .collect(),
+                    false => Vec::new(),
+                };
                 match selected.is_empty() {
                     // They may only not have been read.
                     true => Peer::Open(Unspecified::NotEvaluated),
@@ -275,6 +308,25 @@ impl Lowering<'_> {
 /// What is outside the cluster, as far as something unknown goes.
 fn outside(point: Unspecified) -> Peer {
     Peer::All(vec![Peer::Entity(Entity::World), Peer::Open(point)])
+}
+
+/// What is outside the cluster in the blocks of these groups, less exceptions.
+fn blocks_of(groups: &[&Group<'_>], except: &[IpNet]) -> Peer {
+    let sets = groups
+        .iter()
+        .map(|group| Peer::AddressSet(Arc::clone(&group.blocks)));
+    let mut parts = vec![Peer::Entity(Entity::World), Peer::Any(sets.collect())];
+    let except = except.iter().map(|&cidr| {
+        block(&Block {
+            cidr,
+            except: Vec::new(),
+        })
+    });
+    let except: Vec<Peer> = except.collect();
+    if !except.is_empty() {
+        parts.push(Peer::Not(Box::new(Peer::Any(except))));
+    }
+    Peer::All(parts)
 }
 
 fn block(block: &Block) -> Peer {

@@ -18,6 +18,9 @@ use crate::cluster::{Labels, Protocol};
 use crate::policy::{Entity, Family};
 use crate::selector::Selector;
 
+/// More ports or ICMP fields in one entry are refused.
+const ENTRIES_MAX: usize = 40;
+
 /// A policy that the API server and Cilium would accept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CiliumPolicy {

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    CidrGroup, CidrRule, CiliumPolicy, DomainName, Icmp, Peers, Port, PortNumber, PortRule, Rule,
-    ServiceRef, Spec, Subject,
+    CidrGroup, CidrRule, CiliumPolicy, DomainName, ENTRIES_MAX, Icmp, Peers, Port, PortNumber,
+    PortRule, Rule, ServiceRef, Spec, Subject,
 };
 use crate::kubernetes::print::{prune, selector};
 use crate::policy::{Entity, Family};
@@ -20,7 +20,7 @@ pub(crate) fn group(group: &CidrGroup) -> Value {
     json!({ "externalCIDRs": blocks })
 }
 
-fn spec(spec: &Spec) -> Value {
+pub(super) fn spec(spec: &Spec) -> Value {
     let (endpoints, nodes) = match &spec.subject {
         Subject::Endpoints(pods) => (Some(selector(pods)), None),
         Subject::Nodes(nodes) => (None, Some(selector(nodes))),
@@ -77,8 +77,12 @@ fn rule(rule: &Rule, end: &str) -> Value {
         set("toPorts", rule.ports.iter().map(ports).collect());
     }
     if !rule.icmps.is_empty() {
-        let icmps: Vec<Value> = rule.icmps.iter().map(icmp).collect();
-        set("icmps", json!([{ "fields": icmps }]));
+        // As few entries as may be: which field stood in which makes no difference.
+        let entries = rule.icmps.chunks(ENTRIES_MAX).map(|fields| {
+            let fields: Vec<Value> = fields.iter().map(icmp).collect();
+            json!({ "fields": fields })
+        });
+        set("icmps", entries.collect());
     }
     if rule.authentication {
         set("authentication", json!({ "mode": "required" }));

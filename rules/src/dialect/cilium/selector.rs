@@ -86,19 +86,17 @@ pub(super) fn subject(selector: &Selector, namespace: Option<&str>) -> Endpoints
     selector.labels.remove(OWN_NAMESPACE);
     let selector = &selector;
     let mut endpoints = endpoints(selector, namespace);
-    let within = match &endpoints.pods.namespaces {
-        Namespaces::Named(name) if name == own => Vec::new(),
-        // What it says of namespaces must hold as well, of a pod as seen from itself.
-        _ => requirements(selector)
-            .filter(|requirement| {
-                matches!(
-                    key_of(&requirement.key),
-                    Key::Namespace | Key::NamespaceLabel(_)
-                )
-            })
-            .map(|requirement| expression(&requirement, key_of))
-            .collect(),
+    // What it says of namespaces must hold as well, of a pod as seen from itself.
+    let of_namespaces = |requirement: &Requirement| {
+        matches!(
+            key_of(&requirement.key),
+            Key::Namespace | Key::NamespaceLabel(_)
+        )
     };
+    let within: Vec<Expression> = requirements(selector)
+        .filter(of_namespaces)
+        .map(|requirement| expression(&requirement, key_of))
+        .collect();
     if !within.is_empty()
         && let Expression::All(parts) = &mut endpoints.pods.pods.expression
     {
@@ -202,8 +200,8 @@ fn key_of(key: &str) -> Key {
         SERVICE_ACCOUNT => Key::ServiceAccount,
         CLUSTER => Key::Constant(CLUSTER),
         name => match name.strip_prefix(NAMESPACE_LABELS) {
-            Some(label) if !label.is_empty() => Key::NamespaceLabel(label.to_owned()),
-            _ => Key::Label(name.to_owned()),
+            Some(label) => Key::NamespaceLabel(label.to_owned()),
+            None => Key::Label(name.to_owned()),
         },
     }
 }

@@ -1,7 +1,12 @@
 //! What the API server and Cilium would and would not accept, and that what is accepted prints and reads back.
 
 use super::*;
+use crate::cluster::Cluster;
+use crate::evaluate::{Connection, Engine, Party, evaluate};
 use crate::kubernetes::{Body, Manifest, Severity, read};
+use crate::policy_set::PolicySet;
+use crate::reading::Unspecified;
+use crate::verdict::{Outcome, Verdict};
 
 /// A policy whose spec is `spec`, indented as it comes; clusterwide or in the namespace shop.
 fn manifest(spec: &str, is_clusterwide: bool) -> Manifest {
@@ -241,6 +246,26 @@ fn rules_that_are_refused() {
         r#"{fromEndpoints: [{matchLabels: {"k8s:": a}}]}"#,
         ".fromEndpoints[0].matchLabels.k8s:: `k8s:` is not a label key",
     );
+    refused(
+        r#"{fromEndpoints: [{matchLabels: {"k8s:a b": a}}]}"#,
+        ".fromEndpoints[0].matchLabels.k8s:a b: `k8s:a b` is not a label key",
+    );
+    refused_egress(
+        r#"{toFQDNs: [{matchPattern: "a b"}]}"#,
+        ".toFQDNs[0].matchPattern: `a b` is not the name of a domain",
+    );
+    let key = |length: usize| {
+        format!(
+            "{{fromEndpoints: [{{matchLabels: {{{}: a}}}}]}}",
+            "k".repeat(length)
+        )
+    };
+    accepted(&format!("endpointSelector: {{}}\ningress:\n- {}", key(400)));
+    let longer = manifest(
+        &format!("endpointSelector: {{}}\ningress:\n- {}", key(401)),
+        false,
+    );
+    assert!(longer.issues[0].message.ends_with("is not a label key"));
 }
 
 #[test]
@@ -278,6 +303,36 @@ fn ports_that_are_refused() {
         &format!("{{ports: [{many}]}}"),
         ".ports: has 41 entries, at most 40 are allowed",
     );
+    let most = r#"{port: "1"},"#.repeat(40);
+    accepted(&format!(
+        "endpointSelector: {{}}\ningress: [{{toPorts: [{{ports: [{most}]}}]}}]"
+    ));
+    let fields = |count: usize| format!("{{fields: [{}]}}", "{type: 8},".repeat(count));
+    refused(
+        &format!("{{icmps: [{}, {}]}}", fields(40), fields(41)),
+        ".icmps[1].fields: has 41 entries, at most 40 are allowed",
+    );
+    accepted(&format!(
+        "endpointSelector: {{}}\ningress: [{{icmps: [{0}, {0}]}}]",
+        fields(40)
+    ));
+    for message in [
+        "-1",
+        "\"256\"",
+        "\"\"",
+        "\"Echo Request\"",
+        "[8]",
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    ] {
+        refused(
+            &format!("{{icmps: [{{fields: [{{type: {message}}}]}}]}}"),
+            ".icmps[0].fields[0].type: is not the type of an ICMP message",
+        );
+    }
+    check(
+        r#"{ports: [{port: ""}]}"#,
+        ".ports[0].port: `` is not a port",
+    );
     check(
         r#"{ports: [{port: "80"}], rules: {http: [{}]}}"#,
         ".rules: need TCP as the protocol of every port",
@@ -314,6 +369,54 @@ fn ports_that_are_refused() {
         r#"{toServices: [{k8sService: {serviceName: a, namespace: b}}], toPorts: [{ports: [{port: "1"}]}]}"#,
         ".toPorts: must not stand beside toServices",
     );
+}
+
+#[test]
+fn a_port_without_quotes_is_shown_in_them() {
+    let rule = |port: &str| {
+        let spec = format!(
+            "endpointSelector: {{}}\ningress: [{{toPorts: [{{ports: [{{port: {port}}}]}}]}}]"
+        );
+        manifest(&spec, false).issues[0].help.clone().unwrap()
+    };
+    assert_eq!(rule("80"), "write it in quotes: \"80\"");
+    assert_eq!(rule("[80]"), "write a number in quotes, or a name");
+}
+
+#[test]
+fn content_of_connections_is_kept_by_its_name() {
+    let spec = accepted(
+        r#"
+endpointSelector: {}
+egress:
+- toPorts:
+  - ports: [{port: "443", protocol: TCP}]
+    terminatingTLS: {secret: {name: a}}
+    originatingTLS: {secret: {name: b}}
+    serverNames: [example.com]
+    listener: {name: c}
+"#,
+    );
+    let content = &spec.egress.allow[0].ports[0].content;
+    assert_eq!(
+        content,
+        &[
+            "terminatingTLS",
+            "originatingTLS",
+            "serverNames",
+            "listener"
+        ]
+    );
+    let printed = print::spec(&spec);
+    let printed = &printed["egress"][0]["toPorts"][0];
+    assert_eq!(printed["serverNames"], serde_json::json!(["unknown"]));
+    for key in ["terminatingTLS", "originatingTLS", "listener"] {
+        assert_eq!(
+            printed[key],
+            serde_json::json!({ "name": "unknown" }),
+            "{key}"
+        );
+    }
 }
 
 #[test]
@@ -388,6 +491,14 @@ fn what_is_odd_is_used_all_the_same() {
         "endpointSelector: {}\ningress: [{toEndpoints: [{}]}]",
         "has no field `toEndpoints`",
     );
+    check(
+        "endpointSelector: {}\negressDeny: [{toFQDNs: [{matchName: a}]}]",
+        "has no field `toFQDNs`",
+    );
+    check(
+        "endpointSelector: {}\ningress: [{toFQDNs: [{matchName: a}]}]",
+        "has no field `toFQDNs`",
+    );
 }
 
 #[test]
@@ -401,4 +512,49 @@ fn groups_of_blocks() {
     assert_eq!(group.blocks.len(), 2);
     let again = read("g", &manifest.objects[0].to_json());
     assert_eq!(again.objects[0].body, manifest.objects[0].body);
+}
+
+/// What a client outside the cluster may do at a port of shop/web.
+fn verdict_at(text: &str, port: usize) -> Verdict {
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: shop}\nstatus: {phase: Running, podIP: 10.0.0.1}\n";
+    let manifest = read("p.yaml", &format!("{pod}{text}"));
+    assert_eq!(manifest.issues, []);
+    let (cluster, _) = Cluster::from_objects(&manifest.objects);
+    let (policies, _) = PolicySet::from_objects(&manifest.objects);
+    let connection = Connection {
+        client: Party::external("198.51.100.7".parse().unwrap()),
+        server: Party::pod(cluster.pod("shop", "web").unwrap()),
+        port: u16::try_from(port).unwrap(),
+        protocol: "TCP".parse().unwrap(),
+    };
+    evaluate(&policies, &cluster, Engine::Cilium, &connection)
+}
+
+#[test]
+fn what_is_looked_at_is_bounded_and_the_rest_is_open() {
+    let outcome = |rules: usize, groups: usize| {
+        let mut text = String::new();
+        for group in 0..groups {
+            text.push_str(&format!("---\napiVersion: cilium.io/v2alpha1\nkind: CiliumCIDRGroup\nmetadata: {{name: g{group}, labels: {{a: b}}}}\nspec: {{externalCIDRs: [203.0.113.7/32]}}\n"));
+        }
+        text.push_str("---\napiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: p, namespace: shop}\nspec:\n  endpointSelector: {}\n  ingress:\n");
+        for rule in 1..=rules {
+            text.push_str(&format!("  - {{fromCIDRSet: [{{cidrGroupSelector: {{matchLabels: {{a: b}}}}}}], toPorts: [{{ports: [{{port: \"{rule}\"}}]}}]}}\n"));
+        }
+        verdict_at(&text, rules).outcome
+    };
+    assert_eq!(outcome(1000, 500), Outcome::Denied);
+    assert_eq!(outcome(1000, 501), Outcome::Unspecified);
+}
+
+#[test]
+fn more_open_rules_than_anyone_can_try_are_named_all_the_same() {
+    let rules = "  - {authentication: {mode: required}}\n  - {authentication: {mode: required}, fromEntities: [world]}\n".repeat(150);
+    let text = format!(
+        "---\napiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {{name: p, namespace: shop}}\nspec:\n  endpointSelector: {{}}\n  ingress:\n{}",
+        rules.repeat(2)
+    );
+    let verdict = verdict_at(&text, 80);
+    assert_eq!(verdict.outcome, Outcome::Unspecified);
+    assert_eq!(verdict.unspecified, [Unspecified::NotEvaluated]);
 }

@@ -4,7 +4,7 @@ use super::super::CalicoPolicy;
 use super::super::rule::{Entity, Rule};
 use super::entity;
 use super::world::World;
-use crate::cluster::TargetPort;
+use crate::cluster::{Service, TargetPort};
 use crate::policy::{self, Direction, Peer};
 use crate::port::{PortClause, Traffic};
 use crate::reading::Unspecified;
@@ -17,12 +17,17 @@ pub(super) fn lower(
 ) -> policy::Rule {
     let mut source = entity::lower(world, policy, &rule.source);
     let mut destination = entity::lower(world, policy, &rule.destination);
-    let traffic = traffic(world, policy, rule);
+    let service = service(world, policy, &rule.destination);
+    let is_beyond = service.is_some_and(|service| !world.affords(service.ports.len()));
+    let traffic = traffic(service.filter(|_| !is_beyond), rule);
     if traffic.is_none() {
         destination = vec![Peer::NOBODY];
     }
     for open in what_no_record_tells(rule) {
         source = and(source, open);
+    }
+    if is_beyond {
+        source = and(source, Peer::Open(Unspecified::NotEvaluated));
     }
     let (peers, own) = match direction {
         Direction::Ingress => (source, destination),
@@ -49,11 +54,11 @@ pub(super) fn lower(
 }
 
 /// The ports a rule names; a Service has its own. Empty is any traffic, `None` none at all.
-fn traffic(world: &World<'_>, policy: &CalicoPolicy, rule: &Rule) -> Option<Vec<Traffic>> {
+fn traffic(service: Option<&Service>, rule: &Rule) -> Option<Vec<Traffic>> {
     let protocol = rule.protocol;
-    if let Some(traffic) = of_service(world, policy, &rule.destination) {
+    if let Some(service) = service {
         let is_meant = |traffic: &Traffic| protocol.is_none() || traffic.protocol == protocol;
-        let meant: Vec<Traffic> = traffic.into_iter().filter(is_meant).collect();
+        let meant: Vec<Traffic> = ports_of(service).filter(is_meant).collect();
         return Some(meant).filter(|meant| !meant.is_empty());
     }
     if rule.destination.ports.is_empty() {
@@ -70,23 +75,26 @@ fn traffic(world: &World<'_>, policy: &CalicoPolicy, rule: &Rule) -> Option<Vec<
     Some(ports.collect())
 }
 
-/// The ports behind the Service that a rule names as destination.
-fn of_service(
-    world: &World<'_>,
+/// The Service that a rule names as destination, as far as it is known.
+fn service<'w>(
+    world: &World<'w>,
     policy: &CalicoPolicy,
     destination: &Entity,
-) -> Option<Vec<Traffic>> {
+) -> Option<&'w Service> {
     let wanted = destination.service.as_ref()?;
     let namespace = wanted.namespace.as_ref().or(policy.namespace.as_ref())?;
-    let service = world.service(namespace, &wanted.name)?;
-    let ports = service.ports.iter().map(|port| Traffic {
+    world.service(namespace, &wanted.name)
+}
+
+/// The ports behind a Service.
+fn ports_of(service: &Service) -> impl Iterator<Item = Traffic> {
+    service.ports.iter().map(|port| Traffic {
         protocol: Some(port.protocol),
         port: Some(match &port.target {
             TargetPort::Number(number) => PortClause::Range(*number, *number),
             TargetPort::Name(name) => PortClause::Named(name.clone()),
         }),
-    });
-    Some(ports.collect())
+    })
 }
 
 /// Criteria that a record says nothing of: whether they hold is open. What is negated is as open.

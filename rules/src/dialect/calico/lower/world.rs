@@ -16,7 +16,7 @@ use crate::kubernetes::Body;
 use crate::label::{Expression, Key, LabelMatch};
 use crate::policy::{AddressSet, Tier, TierDefault};
 
-/// How often a selector is held against a network set or a service account before the rest counts as not evaluated.
+/// How many network sets, service accounts and ports of Services rules are held against before the rest counts as not evaluated.
 /// A cluster has some hundred policies and sets; only a document made to hurt has thousands of both.
 const LOOKS_MAX: usize = 4_000_000;
 
@@ -140,7 +140,8 @@ impl<'o> World<'o> {
         self.affords(self.sets.len()).then_some(&self.sets)
     }
 
-    fn affords(&self, looks: usize) -> bool {
+    /// Whether so many more may be looked at.
+    pub(super) fn affords(&self, looks: usize) -> bool {
         let left = self.looks.get().checked_sub(looks);
         self.looks.set(left.unwrap_or(0));
         left.is_some()

@@ -1,14 +1,11 @@
 //! `toPorts` and `icmps`.
 
-use super::super::{Icmp, Port, PortNumber, PortRule};
+use super::super::{ENTRIES_MAX, Icmp, Port, PortNumber, PortRule};
 use crate::cluster::Protocol;
 use crate::kubernetes::field::{Field, Notes, describe};
 use crate::kubernetes::tree::{Value, shorten};
 use crate::policy::Family;
 use crate::port::is_port_name;
-
-/// More ports or ICMP fields in one entry are refused.
-const ENTRIES_MAX: usize = 40;
 
 /// The layer-7 languages of `rules`; only these are content.
 const LANGUAGES: [&str; 5] = ["http", "kafka", "dns", "l7proto", "l7"];
