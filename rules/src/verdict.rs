@@ -103,13 +103,20 @@ pub enum Outcome {
     Unspecified,
 }
 
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl Outcome {
+    /// The word that outputs use.
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::Allowed => "allowed",
             Self::Denied => "denied",
             Self::Unspecified => "unspecified",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 
@@ -124,6 +131,14 @@ pub enum Decision {
 }
 
 impl Decision {
+    /// The word that outputs use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+        }
+    }
+
     /// Allowed when both are.
     pub fn and(self, other: Self) -> Self {
         match (self, other) {
@@ -135,10 +150,7 @@ impl Decision {
 
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Allowed => "allowed",
-            Self::Denied => "denied",
-        })
+        f.pad(self.as_str())
     }
 }
 

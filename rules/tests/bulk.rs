@@ -42,8 +42,15 @@ fn check(probe: &str, expected: &str) -> Result<(), ProbeError> {
     let (cluster, _) = Cluster::from_objects(&manifest.objects);
     let (policies, _) = PolicySet::from_objects(&manifest.objects);
     let mut answers = String::from("before\n");
-    let answered = Bulk::new(&policies, &cluster, Engine::Unknown).answer(probe, &mut answers);
+    let bulk = Bulk::new(&policies, &cluster, Engine::Unknown);
+    let answered = bulk.answer(probe, &mut answers);
     assert_eq!(answers.strip_prefix("before\n"), Some(expected));
+    let mut session = bulk.session();
+    for _ in 0..2 {
+        answers.truncate("before\n".len());
+        assert_eq!(session.answer(probe, &mut answers), answered);
+        assert_eq!(answers.strip_prefix("before\n"), Some(expected));
+    }
     answered
 }
 

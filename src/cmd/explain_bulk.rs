@@ -1,14 +1,15 @@
 //! `explain --inventory … --probes …`: many questions about one set of manifests, without a lake.
 //!
 //! Probes are taken as they arrive, split among the cores and answered in order; a program that waits for its answer
-//! before it asks again gets it. Memory is bounded by [`BLOCK`], however long the input or a line of it.
+//! before it asks again gets it. Memory is bounded by [`BLOCK`] and by what a session remembers, however long the input or
+//! a line of it.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::{iter, thread};
+use std::thread;
 
-use flowaudit_rules::bulk::{Bulk, ProbeError};
+use flowaudit_rules::bulk::{Bulk, ProbeError, Session};
 use flowaudit_rules::cluster::Cluster;
 use flowaudit_rules::evaluate::Engine;
 use flowaudit_rules::kubernetes::{self, Issue, Object, Severity};
@@ -116,6 +117,8 @@ fn answer_all(bulk: &Bulk<'_>, mut input: impl Read, name: &str) -> Result<u64, 
         skipping: false,
     };
     let mut block = vec![0; BLOCK];
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let mut sessions: Vec<Session<'_, '_>> = (0..threads).map(|_| bulk.session()).collect();
     loop {
         let length = match input.read(&mut block) {
             Ok(length) => length,
@@ -130,7 +133,7 @@ fn answer_all(bulk: &Bulk<'_>, mut input: impl Read, name: &str) -> Result<u64, 
         let Some(whole) = lines.take(block.get(..length).unwrap_or_default()) else {
             continue;
         };
-        for answered in answer_lines(bulk, &whole) {
+        for answered in answer_lines(&mut sessions, &whole) {
             out.write_all(answered.text.as_bytes())?;
             for (line, error) in answered.refused {
                 refusals.tell(refusals.line + line, &error);
@@ -188,27 +191,28 @@ struct Answered {
     refused: Vec<(u64, ProbeError)>,
 }
 
-fn answer_lines(bulk: &Bulk<'_>, whole: &[u8]) -> Vec<Answered> {
+/// Splits the lines among the sessions.
+fn answer_lines(sessions: &mut [Session<'_, '_>], whole: &[u8]) -> Vec<Answered> {
     let lines: Vec<&[u8]> = whole.split_inclusive(|byte| *byte == b'\n').collect();
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    let share = lines.len().div_ceil(threads).max(PROBES_PER_THREAD_MIN);
-    let mut shares = lines.chunks(share);
-    let first = shares.next().unwrap_or_default();
+    let share = lines.len().div_ceil(sessions.len().max(1));
+    let shares = lines.chunks(share.max(PROBES_PER_THREAD_MIN));
+    let mut shares = sessions.iter_mut().zip(shares);
+    let first = shares.next();
     thread::scope(|scope| {
         let others: Vec<_> = shares
-            .map(|share| scope.spawn(move || answer_share(bulk, share)))
+            .map(|(session, share)| scope.spawn(move || answer_share(session, share)))
             .collect();
-        let first = answer_share(bulk, first);
+        let first = first.map(|(session, share)| answer_share(session, share));
         let others = others.into_iter().map(|other| match other.join() {
             Ok(answered) => answered,
             // A mistake of ours, and no reason to answer fewer lines than were asked without a word.
             Err(panic) => std::panic::resume_unwind(panic),
         });
-        iter::once(first).chain(others).collect()
+        first.into_iter().chain(others).collect()
     })
 }
 
-fn answer_share(bulk: &Bulk<'_>, lines: &[&[u8]]) -> Answered {
+fn answer_share(session: &mut Session<'_, '_>, lines: &[&[u8]]) -> Answered {
     let mut answered = Answered::default();
     for line in lines {
         answered.lines += 1;
@@ -218,7 +222,7 @@ fn answer_share(bulk: &Bulk<'_>, lines: &[&[u8]]) -> Answered {
         if line.is_empty() {
             continue;
         }
-        if let Err(error) = bulk.answer(line, &mut answered.text) {
+        if let Err(error) = session.answer(line, &mut answered.text) {
             answered.refused.push((answered.lines, error));
         }
         answered.text.push('\n');

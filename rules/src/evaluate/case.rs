@@ -132,13 +132,22 @@ impl<'a> End<'a> {
 
     /// What messages call this end.
     pub(super) fn name(&self) -> String {
+        let mut name = String::new();
+        self.push_name(&mut name);
+        name
+    }
+
+    /// Appends what messages call this end.
+    pub(super) fn push_name(&self, text: &mut String) {
+        let mut push = |parts: &[&str]| parts.iter().for_each(|part| text.push_str(part));
         match self.who {
-            Who::Pod(pod) | Who::HostPod(pod) => pod.key(),
-            Who::Node(node) => format!("node {}", node.name),
-            Who::Service(service) => format!("Service {}", service.key()),
-            Who::External => self
-                .address
-                .map_or_else(|| "an unknown address".to_owned(), |a| a.to_string()),
+            Who::Pod(pod) | Who::HostPod(pod) => push(&[&pod.namespace, "/", &pod.name]),
+            Who::Node(node) => push(&["node ", &node.name]),
+            Who::Service(service) => push(&["Service ", &service.key()]),
+            Who::External => match self.address {
+                Some(address) => push(&[&address.to_string()]),
+                None => push(&["an unknown address"]),
+            },
         }
     }
 }

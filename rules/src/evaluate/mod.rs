@@ -7,6 +7,7 @@
 
 mod case;
 pub mod compiled;
+mod instead;
 mod reasons;
 mod rule;
 mod side;
@@ -202,7 +203,8 @@ pub(crate) fn judge(
     let main = cases.iter().filter(|case| case.is_main()).count();
     let shown = cases.get(weighed.shown);
     let side = |direction, judged: JudgedSide| {
-        let explained = shown.map(|case| reasons::explain(direction, case, cluster, reader, main));
+        let explained = shown
+            .map(|case| reasons::explain(direction, case, cluster, reader, main, &reasons::InFull));
         let explained = explained.unwrap_or_default();
         Side {
             outcome: judged.outcome,

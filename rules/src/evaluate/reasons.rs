@@ -1,14 +1,56 @@
 //! Why a side says what it says: the same walk as [`side`](super::side), with words.
 
+use std::fmt;
+
 use super::case::{Case, End, Who};
+use super::instead::Instead;
 use super::rule::View;
 use super::side::{Matched, Standing, WalkEnd, is_in_force, standing, subject, walk};
 use super::words;
-use crate::cluster::{Cluster, Labels, NAME_LABEL};
-use crate::policy::{self, Action, Direction, Policy, Rule, TierDefault};
+use crate::cluster::{Cluster, Protocol};
+use crate::policy::{self, Action, Direction, Policy, TierDefault};
 use crate::reading::{Reader, Readings};
 use crate::terway::is_exclusive_eni;
 use crate::verdict::{NearMiss, Reason, Tier};
+
+/// How reasons speak of what is another with each connection, although the same rules decide.
+pub(super) trait Names {
+    /// The end that policies select.
+    fn own(&self, end: &End<'_>) -> String;
+
+    /// What the connection has instead of the ports of a rule: `the connection uses TCP 80`.
+    fn ports(&self, case: &Case<'_>) -> String;
+
+    /// What the other end has instead of the peers of a rule.
+    fn peers(&self, instead: Instead, other: &End<'_>, cluster: &Cluster) -> String;
+}
+
+/// As a person reads it.
+pub(super) struct InFull;
+
+impl Names for InFull {
+    fn own(&self, end: &End<'_>) -> String {
+        end.name()
+    }
+
+    fn ports(&self, case: &Case<'_>) -> String {
+        ports_used(case.protocol, case.port).to_string()
+    }
+
+    fn peers(&self, instead: Instead, other: &End<'_>, cluster: &Cluster) -> String {
+        let mut text = String::new();
+        instead.write(other, cluster, &mut text);
+        text
+    }
+}
+
+/// `the connection uses TCP 80`.
+pub(super) fn ports_used(protocol: Protocol, port: u16) -> impl fmt::Display {
+    fmt::from_fn(move |f| match protocol.has_ports() {
+        true => write!(f, "the connection uses {protocol} {port}"),
+        false => write!(f, "the connection uses protocol {protocol}"),
+    })
+}
 
 /// What is explained of a side.
 #[derive(Default)]
@@ -25,6 +67,7 @@ pub(super) fn explain(
     cluster: &Cluster,
     reader: Reader,
     backends: usize,
+    names: &dyn Names,
 ) -> Explained {
     let readings = &mut Readings::new(reader);
     let (subject, selected) = subject(direction, case);
@@ -33,14 +76,14 @@ pub(super) fn explain(
             reasons: vec![match subject.who {
                 Who::HostPod(pod) => Reason::HostNetwork { pod: pod.key() },
                 _ => Reason::NotAPod {
-                    party: subject.name(),
+                    party: names.own(subject),
                 },
             }],
             ..Explained::default()
         },
         Standing::NotSelected => Explained {
             tier: Tier::Default,
-            reasons: vec![not_isolated(direction, subject)],
+            reasons: vec![not_isolated(direction, names.own(subject))],
             isolated: false,
         },
         Standing::Exempt => Explained {
@@ -55,7 +98,7 @@ pub(super) fn explain(
                 cluster,
                 policies: &policies,
             };
-            let mut explained = by_policies(&view, readings);
+            let mut explained = by_policies(&view, names, readings);
             if explained.tier.is_by_rule() {
                 explained.reasons.extend(not_enforced(subject, cluster));
             }
@@ -86,11 +129,8 @@ fn not_enforced(subject: &End<'_>, cluster: &Cluster) -> Option<Reason> {
     })
 }
 
-fn not_isolated(direction: Direction, subject: &End<'_>) -> Reason {
-    Reason::NotIsolated {
-        pod: subject.name(),
-        direction,
-    }
+fn not_isolated(direction: Direction, pod: String) -> Reason {
+    Reason::NotIsolated { pod, direction }
 }
 
 /// Whether one of `policies` would deny what no rule matches.
@@ -120,7 +160,7 @@ fn exemption(subject: &End<'_>, case: &Case<'_>) -> Vec<Reason> {
 }
 
 /// The rules that passed it on, then what decided.
-fn by_policies(view: &View<'_, '_>, readings: &mut Readings) -> Explained {
+fn by_policies(view: &View<'_, '_>, names: &dyn Names, readings: &mut Readings) -> Explained {
     let walked = walk(view, readings);
     let mut reasons: Vec<Reason> = walked
         .passed
@@ -130,19 +170,19 @@ fn by_policies(view: &View<'_, '_>, readings: &mut Readings) -> Explained {
     let mut isolated = isolates(view.direction, view.policies, readings);
     let tier = match walked.end {
         WalkEnd::Nothing => {
-            reasons.push(not_isolated(view.direction, view.own()));
+            reasons.push(not_isolated(view.direction, names.own(view.own())));
             Tier::Default
         }
         WalkEnd::TierDefault(policies) => {
             for policy in policies {
-                reasons.extend(silent(view, policy, true, readings));
+                reasons.extend(silent(view, policy, true, names, readings));
             }
             tier_of(policies)
         }
         WalkEnd::Rule(decided, policies) => {
             let tier = tier_of(policies);
             isolated |= decided.action == Action::Deny;
-            by_rules(view, decided, policies, &mut reasons, readings);
+            by_rules(view, decided, policies, &mut reasons, names, readings);
             tier
         }
     };
@@ -180,6 +220,7 @@ fn by_rules(
     decided: Matched<'_>,
     policies: &[&Policy],
     reasons: &mut Vec<Reason>,
+    names: &dyn Names,
     readings: &mut Readings,
 ) {
     let is_first = |policy: &&&Policy| std::ptr::eq(**policy, decided.policy);
@@ -215,7 +256,7 @@ fn by_rules(
         }
     }
     for policy in quiet {
-        reasons.extend(silent(view, policy, false, readings));
+        reasons.extend(silent(view, policy, false, names, readings));
     }
 }
 
@@ -238,6 +279,7 @@ fn silent(
     view: &View<'_, '_>,
     policy: &Policy,
     is_denied: bool,
+    names: &dyn Names,
     readings: &mut Readings,
 ) -> Option<Reason> {
     let isolates = policy.isolates(view.direction) && is_in_force(policy, readings);
@@ -245,11 +287,11 @@ fn silent(
         kind: policy.id.kind,
         policy: policy.id.key(),
         tier: own_tier(policy),
-        pod: view.own().name(),
+        pod: names.own(view.own()),
         direction: view.direction,
         rules: policy.rules(view.direction).len(),
         nearest: if is_denied {
-            near_miss(view, policy, readings)
+            near_miss(view, policy, names, readings)
         } else {
             None
         },
@@ -257,7 +299,12 @@ fn silent(
 }
 
 /// The rule of `policy` that comes nearest to allowing: one whose peers match, else one whose ports do, else the first.
-fn near_miss(view: &View<'_, '_>, policy: &Policy, readings: &mut Readings) -> Option<NearMiss> {
+fn near_miss(
+    view: &View<'_, '_>,
+    policy: &Policy,
+    names: &dyn Names,
+    readings: &mut Readings,
+) -> Option<NearMiss> {
     let rules = policy.rules(view.direction).iter().enumerate();
     let (index, rule, peers_match, ports_match) = rules
         .filter(|(_, rule)| rule.action == Action::Allow)
@@ -268,10 +315,14 @@ fn near_miss(view: &View<'_, '_>, policy: &Policy, readings: &mut Readings) -> O
         })
         .min_by_key(|(_, _, peers_match, ports_match)| (!peers_match, !ports_match))?;
     let (admits, instead) = match (peers_match, ports_match) {
-        (true, false) => (words::ports(rule).to_string(), port_instead(view)),
+        (true, false) => (words::ports(rule).to_string(), names.ports(view.case)),
         (false, true) => (
             words::peers(rule).to_string(),
-            peer_instead(view, policy, rule),
+            names.peers(
+                Instead::of(view.direction, policy, rule),
+                view.other(),
+                view.cluster,
+            ),
         ),
         _ => (words::rule(rule).to_string(), String::new()),
     };
@@ -280,84 +331,4 @@ fn near_miss(view: &View<'_, '_>, policy: &Policy, readings: &mut Readings) -> O
         admits,
         instead,
     })
-}
-
-/// `the connection uses TCP 80`.
-fn port_instead(view: &View<'_, '_>) -> String {
-    match view.case.protocol.has_ports() {
-        true => format!(
-            "the connection uses {} {}",
-            view.case.protocol, view.case.port
-        ),
-        false => format!("the connection uses protocol {}", view.case.protocol),
-    }
-}
-
-/// `the client has app=cart`, by the labels that the rule speaks of.
-fn peer_instead(view: &View<'_, '_>, policy: &Policy, rule: &Rule) -> String {
-    let role = match view.direction {
-        Direction::Ingress => "client",
-        Direction::Egress => "server",
-    };
-    let other: &End<'_> = view.other();
-    let pod = match other.who {
-        Who::Pod(pod) => pod,
-        Who::HostPod(pod) => return format!("the {role} {} uses its node's network", pod.key()),
-        Who::External => return format!("the {role} is {}", other.name()),
-        Who::Node(_) | Who::Service(_) => {
-            return format!("the {role} is {} and no pod", other.name());
-        }
-    };
-    let speaks_of = words::spoken_of(rule);
-    if speaks_of.addresses && !speaks_of.others {
-        return match other.address {
-            Some(address) => format!("the {role} has the address {address}"),
-            None => format!("the address of the {role} is not known"),
-        };
-    }
-    let keys = words::keys(rule);
-    let mut parts = Vec::new();
-    if keys.of_accounts {
-        let account = pod.service_account.as_deref().unwrap_or("default");
-        parts.push(format!("uses service account {account}"));
-    }
-    if !keys.of_pods.is_empty() {
-        parts.push(format!("has {}", shown_of(&pod.labels, &keys.of_pods)));
-    }
-    // A policy without a namespace speaks of namespaces only where it names their labels.
-    let is_elsewhere = policy
-        .id
-        .namespace
-        .as_ref()
-        .is_some_and(|namespace| pod.namespace != *namespace);
-    if is_elsewhere || !keys.of_namespaces.is_empty() {
-        let mut part = format!("is in namespace {}", pod.namespace);
-        let unnamed: Vec<&str> = keys
-            .of_namespaces
-            .into_iter()
-            .filter(|key| *key != NAME_LABEL)
-            .collect();
-        if let (Some(namespace), false) =
-            (view.cluster.namespace(&pod.namespace), unnamed.is_empty())
-        {
-            part.push_str(&format!(" with {}", shown_of(&namespace.labels, &unnamed)));
-        }
-        parts.push(part);
-    }
-    if let (true, Some(address)) = (speaks_of.addresses, other.address) {
-        parts.push(format!("has the address {address}"));
-    }
-    if parts.is_empty() {
-        parts.push(format!("is {}", other.name()));
-    }
-    format!("the {role} {}", parts.join(" and "))
-}
-
-/// Those of `labels` whose keys are spoken of: `app=cart`, or `no app`.
-fn shown_of(labels: &Labels, keys: &[&str]) -> String {
-    let shown = keys.iter().map(|key| match labels.get(*key) {
-        Some(value) => format!("{key}={value}"),
-        None => format!("no {key}"),
-    });
-    shown.collect::<Vec<_>>().join(", ")
 }

@@ -131,7 +131,7 @@ pub(super) struct Keys<'w> {
 }
 
 /// What a rule's peers speak of.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Spoken {
     pub(super) addresses: bool,
     pub(super) others: bool,

@@ -126,6 +126,12 @@ impl Reader {
         )
     }
 
+    /// The reading that explanations follow.
+    pub(crate) fn first(self, point: Unspecified) -> Reading {
+        let first = self.of(point).first();
+        first.copied().unwrap_or(Reading::Matches)
+    }
+
     /// The reading of a point that has one only.
     pub(crate) fn only(self, point: Unspecified) -> Option<Reading> {
         match self.of(point) {

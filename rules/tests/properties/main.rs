@@ -6,6 +6,7 @@ mod changes;
 mod common;
 mod lint;
 mod matrix;
+mod sessions;
 mod worlds;
 
 use flowaudit_rules::bulk::Bulk;

@@ -84,11 +84,22 @@ pub(super) struct Points {
 }
 
 impl Points {
+    /// As they are read by everyone who counts.
     pub(super) fn of(reader: Reader) -> Self {
-        let fit = |point| match (reader.only(point), Reader::Page.only(point)) {
-            (Some(ours), Some(page)) if ours == page => (ours == Reading::Matches).into(),
-            _ => Fit::Open,
-        };
+        Self::by(
+            |point| match (reader.only(point), Reader::Page.only(point)) {
+                (Some(ours), Some(page)) if ours == page => (ours == Reading::Matches).into(),
+                _ => Fit::Open,
+            },
+        )
+    }
+
+    /// As explanations show them: by the first reading.
+    pub(super) fn shown(reader: Reader) -> Self {
+        Self::by(|point| (reader.first(point) == Reading::Matches).into())
+    }
+
+    fn by(fit: impl Fn(Unspecified) -> Fit) -> Self {
         Self {
             block_on_pod: fit(Unspecified::BlockOnPod),
             end_port: fit(Unspecified::EndPort),

@@ -10,6 +10,7 @@
 mod change;
 mod classes;
 mod fit;
+pub(crate) mod form;
 mod index;
 mod peers;
 mod prepared;
@@ -21,7 +22,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use self::classes::Classes;
 use self::fit::Points;
-use self::peers::{Against, Seen};
+use self::form::Asked;
+use self::peers::Seen;
 use self::prepared::Prepared;
 use self::selections::Selections;
 use super::case::{self, End, Who};
@@ -30,6 +32,7 @@ use crate::cluster::{Cluster, Node, Pod, Protocol};
 use crate::policy::{Direction, Policy, PolicyId, Tier};
 use crate::policy_set::PolicySet;
 use crate::reading::{Engine, Reader};
+use crate::terway::is_exclusive_eni;
 use crate::verdict::{Decision, JudgedSide, Judgement, Outcome, Unspecified};
 
 /// A world compiled for many questions. Answers equal those of [`evaluate`](super::evaluate), without their reasons.
@@ -38,6 +41,8 @@ pub struct Compiled<'a> {
     cluster: Cow<'a, Cluster>,
     engine: Engine,
     points: Points,
+    /// The same as explanations show them.
+    shown: Points,
     classes: Classes,
     selections: Selections,
     /// Every tier that a policy stands in or stood in.
@@ -49,6 +54,8 @@ pub struct Compiled<'a> {
     by_id: HashMap<PolicyId, Vec<u32>>,
     /// The policies that use a selection as their subject, by its number.
     subjects: HashMap<u32, Vec<u32>>,
+    /// Whether on some node nothing enforces policies, which explanations say.
+    has_exclusive_nodes: bool,
     /// In the order of [`Cluster::pods`]; `None` for those that share their node's network.
     class_of_pod: Vec<Option<u32>>,
     /// By class.
@@ -70,6 +77,13 @@ pub struct Endpoint<'a> {
     seen: Option<Seen<'a>>,
 }
 
+impl Endpoint<'_> {
+    /// What messages call it.
+    pub(crate) fn name(&self) -> String {
+        End::new(&self.party).name()
+    }
+}
+
 impl<'a> Compiled<'a> {
     /// Compiles `policies` over `cluster`. The first change makes copies of both.
     pub fn new(policies: &'a PolicySet, cluster: &'a Cluster, engine: Engine) -> Self {
@@ -87,11 +101,14 @@ impl<'a> Compiled<'a> {
         let class_of_pod: Vec<Option<u32>> = pods
             .map(|pod| (!pod.host_network).then(|| classes.enter(pod, &cluster).0))
             .collect();
+        let has_exclusive_nodes = cluster.nodes().iter().any(is_exclusive_eni);
         let mut compiled = Self {
+            has_exclusive_nodes,
             policies,
             cluster,
             engine,
             points: Points::of(Reader::Engine(engine)),
+            shown: Points::shown(Reader::Engine(engine)),
             selected: vec![Selected::default(); classes.end()],
             classes,
             selections: Selections::default(),
@@ -137,6 +154,19 @@ impl<'a> Compiled<'a> {
         }
     }
 
+    /// The same of a pod by its place in [`Cluster::pods`].
+    pub(crate) fn endpoint_at<'s>(&'s self, index: usize, party: Party<'s>) -> Endpoint<'s> {
+        let pod = self.cluster.pods().get(index);
+        let class = self.class_of_pod.get(index).copied().flatten();
+        Endpoint {
+            seen: pod.zip(class).map(|pod| Seen {
+                address: party.address,
+                pod: Some(pod),
+            }),
+            party,
+        }
+    }
+
     /// What is declared about `connection`.
     pub fn evaluate(&self, connection: &Connection<'_>) -> Judgement {
         self.judge(
@@ -155,30 +185,33 @@ impl<'a> Compiled<'a> {
         port: u16,
         protocol: Protocol,
     ) -> Judgement {
-        let settled = self.settled(client, server, port, protocol);
-        settled.unwrap_or_else(|| {
-            let question = Question {
-                clients: &[client.party],
-                servers: &[server.party],
-                port,
-                protocol,
-            };
-            let reader = Reader::Engine(self.engine);
-            let cases = case::cases(self, &self.cluster, reader, &question);
-            weigh(&cases, &self.cluster, reader).judgement
-        })
+        let asked = Asked {
+            client: *client,
+            server: *server,
+            port,
+            protocol,
+        };
+        match self.sides(&asked) {
+            Some((egress, ingress)) if asked.is_loopback() => self.loopback(egress, ingress),
+            Some((egress, ingress)) => Judgement::settled(egress, ingress),
+            None => {
+                let question = Question {
+                    clients: &[client.party],
+                    servers: &[server.party],
+                    port,
+                    protocol,
+                };
+                let reader = Reader::Engine(self.engine);
+                let cases = case::cases(self, &self.cluster, reader, &question);
+                weigh(&cases, &self.cluster, reader).judgement
+            }
+        }
     }
 
-    /// What is declared, where no reading makes a difference to it and no exemption could (§1.6).
-    fn settled(
-        &self,
-        client: &Endpoint<'_>,
-        server: &Endpoint<'_>,
-        port: u16,
-        protocol: Protocol,
-    ) -> Option<Judgement> {
-        let (client, server) = (client.seen?, server.seen?);
-        if !protocol.has_ports() {
+    /// What policies say on both sides, exemptions apart (§1.6), where no reading makes a difference to it.
+    fn sides(&self, asked: &Asked<'_>) -> Option<(Decision, Decision)> {
+        let (client, server) = (asked.client.seen?, asked.server.seen?);
+        if !asked.protocol.has_ports() {
             return None;
         }
         let side = |direction, own, other| {
@@ -187,20 +220,23 @@ impl<'a> Compiled<'a> {
                 direction,
                 own,
                 other,
-                port,
-                protocol,
+                port: asked.port,
+                protocol: asked.protocol,
+                points: self.points,
             };
             view.decide()
         };
         let egress = side(Direction::Egress, client, server)?;
         let ingress = side(Direction::Ingress, server, client)?;
-        Some(match (client.pod, server.pod) {
-            // Both are pods of this world, so this is whether they are one.
-            (Some((client, _)), Some((server, _))) if std::ptr::eq(client, server) => {
-                self.loopback(egress, ingress)
-            }
-            _ => Judgement::settled(egress, ingress),
-        })
+        Some((egress, ingress))
+    }
+
+    /// What both sides say where neither a reading nor an exemption makes a difference.
+    pub(crate) fn settled_sides(&self, asked: &Asked<'_>) -> Option<(Decision, Decision)> {
+        match asked.is_loopback() {
+            true => None,
+            false => self.sides(asked),
+        }
     }
 
     /// What is declared about a pod's connection to itself, of which policies say this. Every engine may let it
@@ -255,14 +291,6 @@ impl<'a> Compiled<'a> {
             (None, _) => &[],
             (Some(selected), Direction::Ingress) => &selected.ingress,
             (Some(selected), Direction::Egress) => &selected.egress,
-        }
-    }
-
-    fn against(&self) -> Against<'_> {
-        Against {
-            selections: &self.selections,
-            cluster: &self.cluster,
-            points: self.points,
         }
     }
 }

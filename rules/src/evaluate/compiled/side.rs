@@ -4,8 +4,8 @@
 //! then the plain evaluator is.
 
 use super::Compiled;
-use super::fit::Fit;
-use super::peers::{Peers, Seen};
+use super::fit::{Fit, Points};
+use super::peers::{Against, Peers, Seen};
 use super::prepared::{Clause, Ports, Prepared, PreparedRule};
 use crate::cluster::Protocol;
 use crate::evaluate::rule::{Declared, declares};
@@ -22,6 +22,8 @@ pub(super) struct View<'v, 'a> {
     pub(super) other: Seen<'v>,
     pub(super) port: u16,
     pub(super) protocol: Protocol,
+    /// How points are read.
+    pub(super) points: Points,
 }
 
 /// What the policies of a tier say, or a part of them.
@@ -103,25 +105,69 @@ impl View<'_, '_> {
     }
 
     fn rule_fit(&self, policy: &Prepared, rule: &PreparedRule) -> Fit {
-        let fit = |peers: &Option<Peers>, end| match peers {
-            Some(peers) => peers.fit(end, &self.compiled.against()),
-            None => Fit::Yes,
-        };
         self.ports_fit(policy, rule)
             .and(|| self.family_fit(rule))
-            .and(|| fit(&rule.peers, &self.other))
-            .and(|| fit(&rule.own, &self.own))
+            .and(|| self.peers_fit(&rule.peers, &self.other))
+            .and(|| self.rest_fit(policy, rule))
+    }
+
+    fn peers_fit(&self, peers: &Option<Peers>, end: &Seen<'_>) -> Fit {
+        let against = || Against {
+            selections: &self.compiled.selections,
+            cluster: &self.compiled.cluster,
+            points: self.points,
+        };
+        match peers {
+            Some(peers) => peers.fit(end, &against()),
+            None => Fit::Yes,
+        }
+    }
+
+    /// What matters of a rule beside ports, family and peers.
+    fn rest_fit(&self, policy: &Prepared, rule: &PreparedRule) -> Fit {
+        self.peers_fit(&rule.own, &self.own)
             .and(|| match rule.open {
                 true => Fit::Ask,
                 false => self.in_force(policy),
             })
     }
 
+    /// What every rule of the policies that select `class` matches: three bits for each. `None` where the plain
+    /// evaluator has to say, and where there are more than there is room for.
+    pub(super) fn matching(&self, class: u32) -> Option<u128> {
+        let selected = self.compiled.selected(class, self.direction).iter();
+        let policies = selected.filter_map(|n| self.compiled.prepared(*n));
+        let mut matching = 0;
+        let mut room = u128::BITS / 3;
+        for policy in policies {
+            for rule in &policy.section(self.direction).rules {
+                room = room.checked_sub(1)?;
+                let ports = self.ports_fit(policy, rule);
+                let peers = self.peers_fit(&rule.peers, &self.other);
+                let both = ports.and(|| peers).and(|| self.family_fit(rule));
+                let all = both.and(|| self.rest_fit(policy, rule));
+                for fit in [ports, peers, all] {
+                    let matches = match fit {
+                        Fit::Yes => 1,
+                        Fit::No => 0,
+                        Fit::Open | Fit::Ask => return None,
+                    };
+                    matching = matching << 1 | matches;
+                }
+            }
+            // Of one that is perhaps not in force a reader wants to know more than its rules.
+            if self.in_force(policy) == Fit::Ask {
+                return None;
+            }
+        }
+        Some(matching)
+    }
+
     /// Whether a policy applies at all.
     fn in_force(&self, policy: &Prepared) -> Fit {
         match policy.open {
             None => Fit::Yes,
-            Some(Unspecified::CiliumOnly) => self.compiled.points.cilium_only,
+            Some(Unspecified::CiliumOnly) => self.points.cilium_only,
             Some(_) => Fit::Ask,
         }
     }
@@ -147,7 +193,7 @@ impl View<'_, '_> {
         if ports.protocol.is_some_and(|p| p != self.protocol) {
             return Fit::No;
         }
-        let points = self.compiled.points;
+        let points = self.points;
         let fit = match &ports.clause {
             Clause::Any => Fit::Yes,
             Clause::Range(first, last) if !(*first..=*last).contains(&self.port) => Fit::No,
