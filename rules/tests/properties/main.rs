@@ -1,9 +1,17 @@
 //! What must hold for every world: few labels, few namespaces, ports at the edges, nested blocks, so that things collide.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
 
+#[path = "../case/mod.rs"]
+mod case;
 mod changes;
 mod common;
+mod explained;
+mod found;
 mod lint;
 mod matrix;
 mod sessions;
@@ -64,11 +72,11 @@ proptest! {
 
     #[test]
     fn compiled_equals_plain(world in world()) {
-        let policies = PolicySet::new(world.policies.clone());
-        let connection = world.connection();
-        let plain = evaluate(&policies, &world.cluster, world.engine, &connection);
-        let compiled = Compiled::new(&policies, &world.cluster, world.engine);
-        prop_assert_eq!(compiled.evaluate(&connection), Judgement::from(&plain));
+        let policies = world.kept().into_iter().map(object).collect();
+        let compiled: found::Other<'_> = &|policies, cluster, engine, connection| {
+            Compiled::new(policies, cluster, engine).evaluate(connection)
+        };
+        found::Case::new(&world, policies).check(&found::cases(), "by-compiled", compiled)?;
     }
 
     #[test]
