@@ -7,7 +7,9 @@ use flowaudit_lake::table::endpoints::EndpointRow;
 use flowaudit_lake::{Lake, read};
 use flowaudit_rules::cluster::{Cluster, Pod, Protocol};
 use flowaudit_rules::evaluate::{Connection, Holder, Party, evaluate};
-use flowaudit_rules::verdict::{Verdict, explain};
+use flowaudit_rules::security_group::{
+    Interface, InterfaceConnection, Interfaces, LayeredVerdict, Membership, SecurityGroups,
+};
 
 use crate::error::AnalyzeError;
 use crate::hour::Inventory;
@@ -33,9 +35,9 @@ pub struct Question<'q> {
 /// The answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// The verdict.
-    pub verdict: Verdict,
-    /// The verdict in several lines.
+    /// What policies declare, and security groups if they were given and the connection passes an interface.
+    pub verdict: LayeredVerdict,
+    /// The same in several lines.
     pub text: String,
 }
 
@@ -46,11 +48,13 @@ enum Who {
     Address(IpAddr),
 }
 
-/// Answers from the inventory in the lake.
+/// Answers from the inventory in the lake, and from security groups with the interfaces that have them, which the lake does
+/// not hold.
 pub fn explain_at(
     lake: &Lake,
     settings: &Settings,
     question: &Question<'_>,
+    security_groups: Option<(&SecurityGroups, &Interfaces)>,
 ) -> Result<Answer, AnalyzeError> {
     let snapshot = lake.snapshot()?;
     let inventory = Inventory {
@@ -74,14 +78,49 @@ pub fn explain_at(
         port: question.port,
         protocol: question.protocol,
     };
-    let verdict = evaluate(
+    let policy = evaluate(
         &world.policies,
         &world.cluster,
-        settings.engine,
+        world.engine(settings.engine),
         &connection,
     );
-    let text = explain(&verdict, &connection);
+    let node_of_both = from.node().filter(|node| to.node() == Some(*node));
+    let verdict = LayeredVerdict {
+        policy,
+        security_groups: security_groups.filter(|_| node_of_both.is_none()).map(
+            |(groups, interfaces)| {
+                let interface = |party: &Party<'_>| Interface {
+                    address: party.address,
+                    membership: party.address.map_or(Membership::Unknown, |address| {
+                        interfaces.membership(address)
+                    }),
+                };
+                groups.judge(&InterfaceConnection {
+                    client: interface(&connection.client),
+                    server: interface(&connection.server),
+                    port: question.port,
+                    client_port: None,
+                    protocol: question.protocol,
+                })
+            },
+        ),
+    };
+    let mut text = verdict.explain(&connection);
+    if let (Some(node), Some(_)) = (node_of_both, security_groups) {
+        text += &format!("security groups do not see what stays on node {node}\n");
+    }
     Ok(Answer { verdict, text })
+}
+
+impl Who {
+    /// The node that it is on, if that is known.
+    fn node(&self) -> Option<&str> {
+        match self {
+            Who::Pod(pod, _) => pod.node.as_deref(),
+            Who::Node(node, _) => Some(&node.name),
+            Who::Address(_) => None,
+        }
+    }
 }
 
 fn party<'a>(who: &'a Who, cluster: &'a Cluster) -> Party<'a> {

@@ -315,7 +315,8 @@ impl<'a> Judge<'a> {
             port,
             protocol: Protocol::from_number(protocol),
         };
-        evaluate(&world.policies, &world.cluster, self.engine, &connection)
+        let engine = world.engine(self.engine);
+        evaluate(&world.policies, &world.cluster, engine, &connection)
     }
 
     fn party(&self, epoch: u16, (seen, address): (Seen, IpAddr)) -> Party<'_> {

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use flowaudit_lake::table::objects::ObjectRow;
 use flowaudit_rules::cluster::{Cluster, Namespace, Node, Pod, Service};
+use flowaudit_rules::evaluate::Engine;
 use flowaudit_rules::kubernetes::{self, Body, Issue};
 use flowaudit_rules::policy_set::PolicySet;
 
@@ -21,6 +22,18 @@ pub struct World {
     pub policies: PolicySet,
     /// Namespaces, Services, pods and nodes.
     pub cluster: Cluster,
+    /// What the cluster's own configuration says of the enforcement engine, if it is known.
+    configured: Option<Engine>,
+}
+
+impl World {
+    /// What enforces policies: as set, or else as the cluster was configured.
+    pub fn engine(&self, set: Engine) -> Engine {
+        match set {
+            Engine::Unknown => self.configured.unwrap_or_default(),
+            known => known,
+        }
+    }
 }
 
 /// The epochs that one span of policy windows touches, first and last included.
@@ -203,9 +216,14 @@ impl Timeline {
             }
         }
         let cluster = Cluster::new(namespaces, self.nodes.clone(), self.pods.clone(), services);
+        let configured = bodies.iter().find_map(|body| match body {
+            Body::Terway(terway) => Some(terway.engine()),
+            _ => None,
+        });
         World {
             policies: PolicySet::from_bodies(bodies),
             cluster,
+            configured,
         }
     }
 }
@@ -272,7 +290,7 @@ fn read_version(row: &ObjectRow, issues: &mut Vec<Issue>) -> Option<Version> {
     let may_matter = row.group.contains('.')
         || matches!(
             row.kind.as_str(),
-            "Namespace" | "Service" | "ServiceAccount"
+            "Namespace" | "Service" | "ServiceAccount" | "ConfigMap"
         );
     if !may_matter {
         return None;
@@ -284,6 +302,7 @@ fn read_version(row: &ObjectRow, issues: &mut Vec<Issue>) -> Option<Version> {
             || matches!(
                 object.body,
                 Body::Namespace(_)
+                    | Body::Terway(_)
                     | Body::Service(_)
                     | Body::ServiceAccount(_)
                     | Body::Calico(_)

@@ -6,12 +6,14 @@ use chrono::Utc;
 use clap::Args;
 use flowaudit_analyze::explain::{Answer, Question, explain_at};
 use flowaudit_rules::cluster::Protocol;
+use flowaudit_rules::kubernetes::{Issue, Severity};
+use flowaudit_rules::security_group::{self, LayeredVerdict, SecurityGroupManifest, SecuritySide};
 use flowaudit_rules::verdict::{Decision, Outcome, Side, Unspecified};
 use serde::Serialize;
 
-use crate::cmd::explain_bulk;
+use crate::cmd::{explain_bulk, inventory};
 use crate::exit::Exit;
-use crate::failure::{Failure, Mistake};
+use crate::failure::{Failure, Mistake, Word, say};
 use crate::manifests;
 use crate::output::{self, Format};
 use crate::settings::{self, Everywhere, Typed};
@@ -28,6 +30,7 @@ use crate::when::{self, When, rfc3339};
 Examples:
   flowaudit explain --from shop/cart-7d9f --to shop/redis-0 --port 6379 --at 2026-11-23T08:30:00Z
   flowaudit explain --from 10.0.3.7 --to 198.51.100.7 --port 443
+  flowaudit explain --from shop/cart-7d9f --to shop/redis-0 --port 6379 --security-groups sg/ interfaces.json
   flowaudit explain --inventory manifests/ --probes probes.jsonl -o ndjson")]
 pub(crate) struct Explain {
     /// The client: namespace/pod or an address
@@ -45,6 +48,10 @@ pub(crate) struct Explain {
     /// When: RFC 3339, or how long ago [default: now]
     #[arg(long, value_name = "TIME")]
     at: Option<When>,
+    /// Files and directories of JSON from the ECS API, to judge security groups, too: what DescribeSecurityGroupAttribute
+    /// and DescribeNetworkInterfaces answer, and DescribeSecurityGroups and DescribePrefixListAttributes where they matter
+    #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with = "probes")]
+    security_groups: Vec<PathBuf>,
     /// Files and directories of Kubernetes YAML or JSON to answer --probes from
     #[arg(long, value_name = "PATH", num_args = 1.., requires = "probes")]
     inventory: Vec<PathBuf>,
@@ -67,6 +74,25 @@ struct Report<'a> {
     default_reading: Decision,
     egress: SideReport,
     ingress: SideReport,
+    /// The other layer, if it was asked for and the connection passes an interface.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    security_groups: Option<SecurityReport>,
+}
+
+#[derive(Serialize)]
+struct SecurityReport {
+    verdict: Outcome,
+    unspecified: Vec<&'static str>,
+    egress: SecuritySideReport,
+    ingress: SecuritySideReport,
+    /// Whether the connection gets through both layers.
+    both_layers: Outcome,
+}
+
+#[derive(Serialize)]
+struct SecuritySideReport {
+    verdict: Outcome,
+    reasons: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -84,6 +110,30 @@ impl From<&Side> for SideReport {
             reasons: side.reasons.iter().map(ToString::to_string).collect(),
         }
     }
+}
+
+impl SecurityReport {
+    fn of(layered: &LayeredVerdict) -> Option<Self> {
+        let groups = layered.security_groups.as_ref()?;
+        let side = |side: &SecuritySide| SecuritySideReport {
+            verdict: side.outcome,
+            reasons: side.reasons.iter().map(ToString::to_string).collect(),
+        };
+        Some(SecurityReport {
+            verdict: groups.outcome,
+            unspecified: groups.unspecified.iter().map(|why| why.as_str()).collect(),
+            egress: side(&groups.egress),
+            ingress: side(&groups.ingress),
+            both_layers: layered.outcome(),
+        })
+    }
+}
+
+/// Security groups as they were read.
+struct Read {
+    manifest: SecurityGroupManifest,
+    /// Whether nothing had to be left out.
+    is_whole: bool,
 }
 
 impl Explain {
@@ -126,7 +176,13 @@ impl Explain {
             protocol: self.protocol,
             at_us: when::or_now(self.at, Utc::now()).timestamp_micros(),
         };
-        let Answer { verdict, text } = explain_at(&lake, &settings.analyze, &question)?;
+        let groups = self.read_security_groups()?;
+        let layer = groups
+            .as_ref()
+            .map(|read| (&read.manifest.groups, &read.manifest.interfaces));
+        let Answer { verdict, text } = explain_at(&lake, &settings.analyze, &question, layer)?;
+        let security_groups = SecurityReport::of(&verdict);
+        let verdict = verdict.policy;
         let report = Report {
             from,
             to,
@@ -138,9 +194,43 @@ impl Explain {
             default_reading: verdict.default_reading,
             egress: SideReport::from(&verdict.egress),
             ingress: SideReport::from(&verdict.ingress),
+            security_groups,
         };
         output::one(settings.output, &report, || text)?;
-        Ok(Exit::Clean)
+        Ok(match groups.is_none_or(|read| read.is_whole) {
+            true => Exit::Clean,
+            false => Exit::Failed,
+        })
+    }
+
+    /// The other layer, if it is asked for.
+    fn read_security_groups(&self) -> Result<Option<Read>, Failure> {
+        if self.security_groups.is_empty() {
+            return Ok(None);
+        }
+        manifests::check_stdin_once(self.security_groups.iter())?;
+        let mut texts = Vec::new();
+        let is_whole = manifests::read(&self.security_groups, |name, text| {
+            texts.push((name.to_owned(), text.to_owned()));
+        })?;
+        let texts = texts.iter().map(|(name, text)| (&**name, &**text));
+        let manifest = security_group::read(texts);
+        inventory::issues(&manifest.issues);
+        if manifest.interfaces.is_empty() {
+            say(
+                Word::Warning,
+                "no interface was read, so nobody knows which groups an address has",
+            );
+            say(
+                Word::Help,
+                "add what `aliyun ecs DescribeNetworkInterfaces` answers",
+            );
+        }
+        let is_broken = |issue: &Issue| issue.severity == Severity::Error;
+        Ok(Some(Read {
+            is_whole: is_whole && !manifest.issues.iter().any(is_broken),
+            manifest,
+        }))
     }
 }
 

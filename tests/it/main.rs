@@ -8,6 +8,7 @@ mod fake_oss;
 mod bad_input;
 mod bulk;
 mod demo;
+mod explain;
 #[expect(dead_code, reason = "the tests of `ingest` use all of the fake")]
 #[path = "../../ingest/tests/fake/mod.rs"]
 mod fake;
@@ -56,7 +57,8 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_flowaudit"));
         command.current_dir(self.dir.path()).args(arguments);
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("FLOWAUDIT_") {
+            let name = name.to_string_lossy().into_owned();
+            if name.starts_with("FLOWAUDIT_") || name.starts_with("AWS_") {
                 command.env_remove(name);
             }
         }

@@ -8,6 +8,7 @@
 //!
 //! Network ACLs are another layer and not looked at here. Nor does this layer see what never leaves a node.
 
+mod interfaces;
 mod judge;
 mod layered;
 mod print;
@@ -22,6 +23,7 @@ use ipnet::IpNet;
 use crate::cluster::Protocol;
 use crate::policy::Direction;
 
+pub use interfaces::Interfaces;
 pub use judge::{Interface, InterfaceConnection, Membership};
 pub use layered::LayeredVerdict;
 pub use read::{SecurityGroupManifest, read};

@@ -2,19 +2,20 @@
 //!
 //! `DescribeSecurityGroupAttribute` has the rules, in pages; `DescribeSecurityGroups` the type of each group;
 //! `DescribePrefixListAttributes` the blocks of a prefix list. An answer about a port list does not say which list,
-//! so `PortRangeListId` must be added to it. Fields nobody here needs are passed over. A rule that cannot be
+//! so `PortRangeListId` must be added to it. `DescribeNetworkInterfaces` says which groups an address has. Fields nobody here needs are passed over. A rule that cannot be
 //! understood is named, and from then on may say anything: leaving it out could turn a verdict round.
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::SecurityGroups;
 use super::print::direction_of;
 use super::{Action, GroupType, SecurityGroup};
+use super::{Interfaces, SecurityGroups};
 use crate::kubernetes::field::{Field, Notes, describe};
 use crate::kubernetes::text::{Lines, answers};
 use crate::kubernetes::tree::{Value, shorten};
 use crate::kubernetes::{Cause, Issue, Severity};
 
+mod interface;
 mod rule;
 
 /// No id or name of the API is longer.
@@ -25,6 +26,8 @@ const TEXT_LENGTH_MAX: usize = 256;
 pub struct SecurityGroupManifest {
     /// What can be used.
     pub groups: SecurityGroups,
+    /// The interfaces that have them.
+    pub interfaces: Interfaces,
     /// What could not be understood, and what is odd.
     pub issues: Vec<Issue>,
 }
@@ -84,6 +87,7 @@ struct Reader {
     /// What `DescribeSecurityGroups` said.
     listed: BTreeMap<String, SecurityGroup>,
     lists: SecurityGroups,
+    interfaces: Interfaces,
     issues: Vec<Issue>,
 }
 
@@ -108,6 +112,9 @@ impl Reader {
                 for item in items {
                     self.value(place, item, line);
                 }
+            }
+            _ if !root.get("NetworkInterfaceSets").is_absent() => {
+                self.network_interfaces(place, &root, line);
             }
             _ if !root.get("SecurityGroups").is_absent() => self.summaries(place, &root, line),
             _ if !root.get("SecurityGroupId").is_absent() => self.page(place, &root, line),
@@ -270,6 +277,19 @@ impl Reader {
         }
     }
 
+    /// `DescribeNetworkInterfaces`.
+    fn network_interfaces(&mut self, place: &Place<'_>, root: &Field<'_, '_>, line: u32) {
+        let Self {
+            interfaces, issues, ..
+        } = self;
+        let title = "network interfaces".to_owned();
+        let mut notes = Notes::new(place.file, place.lines, title, line, issues);
+        let sets = root.get("NetworkInterfaceSets");
+        for entry in list(&sets, &sets.get("NetworkInterfaceSet"), &mut notes) {
+            interface::read(&entry, interfaces, &mut notes);
+        }
+    }
+
     fn finish(mut self) -> SecurityGroupManifest {
         let mut groups = self.lists;
         for (id, reading) in self.groups {
@@ -329,6 +349,7 @@ impl Reader {
         }
         SecurityGroupManifest {
             groups,
+            interfaces: self.interfaces,
             issues: self.issues,
         }
     }
