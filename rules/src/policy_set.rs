@@ -377,4 +377,41 @@ spec:
         assert!(!isolates("web", Direction::Egress));
         assert!(!isolates("db", Direction::Ingress));
     }
+
+    #[test]
+    fn a_set_of_addresses_counts_once_however_many_rules_name_it() {
+        let objects = read(
+            "p",
+            "
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkSet
+metadata: {name: office, labels: {role: trusted}}
+spec: {nets: [198.51.100.0/25, 198.51.100.128/25, 203.0.113.7/32]}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: web}
+spec:
+  ingress:
+  - {action: Allow, source: {selector: role == 'trusted'}}
+  - {action: Deny, source: {notSelector: role == 'trusted'}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {clusterIP: 172.21.0.1}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {clusterIP: 172.21.0.2}
+",
+        )
+        .objects;
+        // What is no policy is not this set's to complain about.
+        let (set, issues) = PolicySet::from_objects(&objects);
+        assert_eq!(issues, []);
+        let cidrs: Vec<String> = set.cidrs().map(|cidr| cidr.to_string()).collect();
+        assert_eq!(cidrs, ["198.51.100.0/24", "203.0.113.7/32"]);
+    }
 }

@@ -131,4 +131,11 @@ mod tests {
         assert!("256".parse::<Protocol>().is_err());
         assert!("TCP ".parse::<Protocol>().is_err());
     }
+
+    #[test]
+    fn what_is_none_says_what_to_write() {
+        let error = "QUIC".parse::<Protocol>().unwrap_err();
+        assert_eq!(error.to_string(), "`QUIC` is not an IP protocol");
+        assert!(error.help().unwrap().starts_with("write TCP, UDP"));
+    }
 }

@@ -122,3 +122,33 @@ fn a_service_address_is_its_service() {
     let cluster = Cluster::new(vec![], vec![], vec![], vec![service]);
     assert_eq!(names(&cluster.holders(ip("172.21.0.5"))), ["redis"]);
 }
+
+#[test]
+fn a_node_port_is_one_of_a_protocol() {
+    let port = |name: &str, protocol, node_port| ServicePort {
+        name: Some(name.into()),
+        protocol,
+        port: 53,
+        target: TargetPort::Number(53),
+        node_port: Some(node_port),
+    };
+    let service = Service {
+        namespace: "shop".into(),
+        name: "dns".into(),
+        ports: vec![
+            port("tcp", Protocol::Tcp, 30053),
+            port("other", Protocol::Udp, 30054),
+            port("udp", Protocol::Udp, 30053),
+        ],
+        ..Service::default()
+    };
+    let cluster = Cluster::new(vec![], vec![], vec![], vec![service]);
+    let found = |port, protocol| {
+        let (_, port) = cluster.node_port(port, protocol)?;
+        port.name.as_deref()
+    };
+    assert_eq!(found(30053, Protocol::Udp), Some("udp"));
+    assert_eq!(found(30053, Protocol::Tcp), Some("tcp"));
+    assert_eq!(found(30054, Protocol::Udp), Some("other"));
+    assert_eq!(found(30054, Protocol::Tcp), None);
+}

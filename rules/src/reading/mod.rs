@@ -163,4 +163,11 @@ mod tests {
             assert!(!row.felix.is_empty() && !row.cilium.is_empty());
         }
     }
+
+    #[test]
+    fn a_word_that_is_no_engine_says_what_to_write() {
+        let error = "ovn".parse::<Engine>().unwrap_err();
+        assert_eq!(error.to_string(), "`ovn` is not an enforcement engine");
+        assert!(error.help().unwrap().contains("felix, cilium"));
+    }
 }

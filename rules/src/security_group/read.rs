@@ -206,10 +206,7 @@ impl Reader {
             groups.remove(&group.id);
         }
         let reading = groups.entry(group.id.clone()).or_insert_with(|| Reading {
-            group: SecurityGroup {
-                rules: Vec::new(),
-                ..group
-            },
+            group,
             file: place.file.to_owned(),
             line,
             ..Reading::default()

@@ -10,6 +10,7 @@
 )]
 
 mod layered;
+mod members;
 mod properties;
 mod reading;
 mod worlds;
@@ -272,67 +273,6 @@ fn groups_as_peers() {
             ("10.0.0.1@sg-out", "10.0.0.2@sg-db", "TCP 5432", "denied"),
         ],
     );
-}
-
-#[test]
-fn members_of_one_group() {
-    let accept = |id, rules| Group {
-        inner: "Accept",
-        ..basic(id, rules)
-    };
-    let groups = [
-        accept("sg-a", &["ingress Drop 100 TCP 22/22 0.0.0.0/0"]),
-        basic("sg-d", &["ingress Accept 1 TCP 80/80 0.0.0.0/0"]),
-        enterprise("sg-e", &["egress Accept 1 ALL -1/-1 0.0.0.0/0"]),
-    ];
-    check(
-        &groups,
-        &[
-            ("10.0.0.1@sg-a", "10.0.0.2@sg-a", "TCP 80", "allowed"),
-            (
-                "10.0.0.1@sg-a",
-                "10.0.0.2@sg-a",
-                "TCP 22",
-                "unspecified inner-access",
-            ),
-            ("10.0.0.1@sg-d", "10.0.0.2@sg-a", "TCP 80", "denied"),
-            ("10.0.0.1@sg-d", "10.0.0.2@sg-a", "TCP 22", "denied"),
-            (
-                "10.0.0.1@?",
-                "10.0.0.2@sg-a",
-                "TCP 80",
-                "unspecified membership",
-            ),
-            ("203.0.113.7", "10.0.0.2@sg-a", "TCP 80", "denied"),
-            // Drop isolates, unless a rule allows.
-            ("10.0.0.1@sg-d", "10.0.0.2@sg-d", "TCP 80", "allowed"),
-            ("10.0.0.1@sg-d", "10.0.0.2@sg-d", "TCP 81", "denied"),
-            // Members of an enterprise group are isolated.
-            ("10.0.0.1@sg-e", "10.0.0.2@sg-e", "TCP 80", "denied"),
-            // One shared group lets them, the other does not.
-            (
-                "10.0.0.1@sg-a,sg-d",
-                "10.0.0.2@sg-a,sg-d",
-                "TCP 81",
-                "unspecified inner-access-differs",
-            ),
-        ],
-    );
-}
-
-#[test]
-fn egress_between_members_may_be_dropped() {
-    let groups = [Group {
-        inner: "Accept",
-        ..basic("sg-a", &["egress Drop 1 TCP 22/22 10.0.0.0/8"])
-    }];
-    let probe = (
-        "10.0.0.1@sg-a",
-        "10.0.0.2@sg-a",
-        "TCP 22",
-        "unspecified inner-access",
-    );
-    check(&groups, &[probe]);
 }
 
 #[test]

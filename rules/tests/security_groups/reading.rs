@@ -344,6 +344,11 @@ fn a_rule_that_cannot_be_read_may_say_anything() {
     );
     check(
         "PortRange",
+        json!("+1/80"),
+        "PortRange: `+1/80` is not a range of ports",
+    );
+    check(
+        "PortRange",
         json!("-1/80"),
         "PortRange: `-1/80` is not a range of ports",
     );
@@ -513,7 +518,65 @@ fn prints_and_reads_back() {
         groups.groups["sg-a"].unreadable,
         [Some(Direction::Egress), None]
     );
-    assert_eq!(one(&groups.to_json()).groups, groups);
+    let printed = groups.to_json();
+    assert_eq!(one(&printed).groups, groups);
+    // Each family under the field of its own, as the API writes it.
+    assert!(
+        printed.contains(r#""Ipv6SourceCidrIp":"2001:db8::/32""#),
+        "{printed}"
+    );
+    assert!(
+        printed.contains(r#""DestCidrIp":"10.0.0.0/8""#),
+        "{printed}"
+    );
+}
+
+#[test]
+fn rules_in_words() {
+    let shown = |rule: &str, more: &[(&str, &str)]| {
+        let mut rule = rule_answer(0, rule);
+        for (field, value) in more {
+            rule[field] = json!(value);
+        }
+        let text = json!({"SecurityGroupId": "sg-a", "Permissions": {"Permission": [rule]}});
+        one(&text.to_string()).groups.groups["sg-a"].rules[0].to_string()
+    };
+    assert_eq!(
+        shown("ingress Accept 1 TCP -1/-1 sg-b", &[]),
+        "TCP any port from members of sg-b"
+    );
+    assert_eq!(
+        shown(
+            "ingress Accept 1 ALL 80/80 sg-b",
+            &[("SourceGroupOwnerAccount", "a@example.com")]
+        ),
+        "every protocol port 80 from members of sg-b of account a@example.com"
+    );
+    assert_eq!(
+        shown("ingress Accept 1 GRE -1/-1 pl-a", &[]),
+        "GRE from the addresses of list pl-a"
+    );
+}
+
+/// All ports of the client, or more than all but one: whether its port is known matters only where it can differ.
+#[test]
+fn every_client_port() {
+    let asked = |ports: &str| {
+        let mut rule = rule_answer(0, "ingress Accept 1 TCP 80/80 203.0.113.0/24");
+        rule["SourcePortRange"] = json!(ports);
+        let text = json!({"SecurityGroupId": "sg-a", "InnerAccessPolicy": "Drop", "Permissions": {"Permission": [rule]}});
+        answer(
+            &one(&text.to_string()).groups,
+            "203.0.113.7",
+            "10.0.0.7@sg-a",
+            "TCP 80",
+        )
+    };
+    assert_eq!(asked("1/65535"), "allowed");
+    assert_eq!(asked("0/65535"), "allowed");
+    for ports in ["2/65535", "1/65534"] {
+        assert_eq!(asked(ports), "unspecified client-port", "{ports}");
+    }
 }
 
 #[test]

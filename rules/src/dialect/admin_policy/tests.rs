@@ -442,3 +442,34 @@ fn named_ports_have_no_place_beside_what_has_none() {
         );
     }
 }
+
+#[test]
+fn help_names_the_actions_of_the_kind() {
+    for (kind, version, head, expected) in [
+        (
+            "AdminNetworkPolicy",
+            "v1alpha1",
+            "priority: 1",
+            "write Allow, Deny or Pass",
+        ),
+        (
+            "BaselineAdminNetworkPolicy",
+            "v1alpha1",
+            "",
+            "write Allow or Deny",
+        ),
+        (
+            "ClusterNetworkPolicy",
+            "v1alpha2",
+            "tier: Admin, priority: 1",
+            "write Accept, Deny or Pass",
+        ),
+    ] {
+        let text = format!(
+            "apiVersion: policy.networking.k8s.io/{version}\nkind: {kind}\nmetadata: {{name: default}}\nspec: {{{SUBJECT}, ingress: [{{action: Log, from: [{{namespaces: {{}}}}]}}], {head}}}\n"
+        );
+        let issues = read("f", &text).issues;
+        assert_eq!(issues[0].message, "`Log` is not an action", "{issues:?}");
+        assert_eq!(issues[0].help.as_deref(), Some(expected));
+    }
+}

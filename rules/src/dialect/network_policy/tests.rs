@@ -383,3 +383,30 @@ fn names_that_are_refused() {
         "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: Not_A_Name}\n";
     assert_eq!(read("p.yaml", text).objects, []);
 }
+
+#[test]
+fn prints_as_the_api_server_would_store_it() {
+    let printed = |ports: &str| {
+        let manifest = manifest(&format!("ingress: [{{ports: [{ports}]}}]"));
+        assert_eq!(manifest.issues, []);
+        print::spec(match &manifest.objects[0].body {
+            Body::NetworkPolicy(policy) => policy,
+            other => panic!("{other:?}"),
+        })["ingress"][0]["ports"][0]
+            .to_string()
+    };
+    assert_eq!(printed("{port: 80}"), r#"{"port":80,"protocol":"TCP"}"#);
+    assert_eq!(
+        printed("{port: 80, endPort: 80}"),
+        r#"{"port":80,"protocol":"TCP"}"#
+    );
+    assert_eq!(
+        printed("{port: 80, endPort: 81, protocol: UDP}"),
+        r#"{"endPort":81,"port":80,"protocol":"UDP"}"#
+    );
+    assert_eq!(
+        printed("{port: http}"),
+        r#"{"port":"http","protocol":"TCP"}"#
+    );
+    assert_eq!(accepted("podSelector: {}").key(), "shop/p");
+}

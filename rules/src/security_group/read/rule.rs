@@ -80,7 +80,6 @@ fn priority(field: &Field<'_, '_>, notes: &mut Notes<'_>) -> Option<u8> {
         None => return Some(PRIORITY_DEFAULT),
         Some(Value::Int(number)) => u8::try_from(*number).ok(),
         Some(_) => match text(field, notes) {
-            None if notes.refused() => return None,
             None => return Some(PRIORITY_DEFAULT),
             Some(said) => said.parse().ok(),
         },

@@ -495,3 +495,23 @@ proptest! {
         prop_assert_eq!(turned.holds(&object), !expression.holds(&object));
     }
 }
+
+#[test]
+fn help_speaks_of_what_was_found() {
+    let help = |text: &str| Selector::parse(text).unwrap_err().help().unwrap();
+    assert!(help("app = 'cart'").starts_with("operators are =="));
+    assert!(help("app == cart").starts_with("values stand in quotes"));
+    assert!(help("(app == 'cart'").starts_with("count the parentheses"));
+}
+
+/// `all()` and its opposite have one form, however they are written.
+#[test]
+fn nothing_and_everything_have_one_form() {
+    let everything = Selector::parse("all()").unwrap();
+    let nothing = Selector::parse("!all()").unwrap();
+    assert_eq!(nothing, Selector::Labels(Expression::Any(Vec::new())));
+    for text in ["", "!!all()", "!(!all())", "(!(!(all())))"] {
+        assert_eq!(Selector::parse(text).unwrap(), everything, "{text}");
+    }
+    assert_eq!(Selector::parse("!(!(!all()))").unwrap(), nothing);
+}

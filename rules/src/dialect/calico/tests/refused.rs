@@ -190,6 +190,7 @@ fn rules_that_are_refused() {
     );
     allowing(&tcp("'a b'"), &format!("{field} `a b` is not a port"));
     allowing(&tcp("''"), &format!("{field} `` is not a port"));
+    allowing(&tcp("'+80'"), &format!("{field} `+80` is not a port"));
     allowing(&tcp("'99999'"), &format!("{field} `99999` is not a port"));
     let needs = "needs ICMP or ICMPv6 as protocol of the rule";
     allowing("icmp: {type: 8}", &format!(".icmp: {needs}"));
@@ -261,6 +262,17 @@ fn rules_that_are_refused() {
         "source: {services: {name: s}, selector: has(a)}",
         ".source.services: must not stand beside nets or selectors",
     );
+    for beside in [
+        "notSelector: has(a)",
+        "namespaceSelector: has(a)",
+        "serviceAccounts: {names: [a]}",
+        "notNets: [10.0.0.0/8]",
+    ] {
+        allowing(
+            &format!("source: {{services: {{name: s}}, {beside}}}"),
+            ".source.services: must not stand beside nets or selectors",
+        );
+    }
     allowing(
         "source: {services: {name: s}, nets: [10.0.0.0/8]}",
         ".source.services: must not stand beside nets or selectors",

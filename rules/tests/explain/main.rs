@@ -8,6 +8,8 @@ use flowaudit_rules::kubernetes::read;
 use flowaudit_rules::policy_set::PolicySet;
 use flowaudit_rules::verdict::explain;
 
+mod sides;
+
 const WORLD: &str = r#"
 kind: NamespaceList
 apiVersion: v1
@@ -49,6 +51,27 @@ fn check(client: &str, server: &str, port: u16, protocol: &str, expected: &str) 
 
 #[track_caller]
 fn check_in(world: &str, client: &str, server: &str, port: u16, protocol: &str, expected: &str) {
+    check_as(
+        Engine::Unknown,
+        world,
+        client,
+        server,
+        port,
+        protocol,
+        expected,
+    );
+}
+
+#[track_caller]
+fn check_as(
+    engine: Engine,
+    world: &str,
+    client: &str,
+    server: &str,
+    port: u16,
+    protocol: &str,
+    expected: &str,
+) {
     let manifest = read("world.yaml", world);
     assert_eq!(manifest.issues, []);
     let (cluster, _) = Cluster::from_objects(&manifest.objects);
@@ -69,7 +92,7 @@ fn check_in(world: &str, client: &str, server: &str, port: u16, protocol: &str, 
         port,
         protocol: protocol.parse().unwrap(),
     };
-    let verdict = evaluate(&policies, &cluster, Engine::Unknown, &connection);
+    let verdict = evaluate(&policies, &cluster, engine, &connection);
     assert_eq!(
         explain(&verdict, &connection),
         expected.trim_start_matches('\n')
