@@ -13,6 +13,8 @@ use crate::numbers::{START_US, edge, fill, flows_due, flows_in, read_up_to};
 const ROOT: &str = "LAKE_TEST_CRASH_ROOT";
 const SEED: u64 = 20_261_124;
 const KILLS: u64 = 60;
+/// A busy machine needs more of them to meet as many batches under way.
+const KILLS_MAX: u64 = 4 * KILLS;
 const HOUR: Hour = Hour(START_US / 3_600_000_000);
 
 /// Runs in the child: goes on where the checkpoint says, batch by batch, until it is killed.
@@ -86,7 +88,10 @@ fn killed_at_random_moments_nothing_is_lost_or_doubled() {
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(SEED);
     let mut before = 0;
     let mut unsettled = 0;
-    for _ in 0..KILLS {
+    for kill in 0..KILLS_MAX {
+        if kill >= KILLS && before > 100 && unsettled > KILLS / 10 {
+            break;
+        }
         run_for(
             &root,
             Duration::from_micros(random.random_range(3_000..90_000)),
