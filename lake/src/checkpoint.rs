@@ -147,6 +147,16 @@ impl Checkpoints {
         self.gaps.extend(gaps.iter().cloned());
         Ok(gaps)
     }
+
+    /// Drops the position of a shard that will never be read again; one that is not there is forgotten already.
+    pub(crate) fn forget(&mut self, source: &str, shard: &str) {
+        if let Some(shards) = self.positions.get_mut(source) {
+            shards.remove(shard);
+            if shards.is_empty() {
+                self.positions.remove(source);
+            }
+        }
+    }
 }
 
 /// One line of the table of [`Checkpoints::advance`].

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | 1 | files, checkpoints, analysed and reopened hours |
 //! | 2 | a checksum of every file added, and of the record itself; batches that were given up |
+//! | 3 | shards that are forgotten |
 
 use std::borrow::Cow;
 
@@ -19,7 +20,7 @@ use crate::layout::{BatchId, Hour, Partition, parse_file_key};
 use crate::table::Table;
 
 /// The version of the records this program writes.
-pub const VERSION: u64 = 2;
+pub const VERSION: u64 = 3;
 
 /// From this version on our JSON files carry their checksum.
 pub(crate) const SEALED_SINCE: u64 = 2;
@@ -67,6 +68,17 @@ pub struct Reopened {
     pub to_us: i64,
 }
 
+/// A shard whose position is kept no longer. Whoever forgets makes sure by other means, such as a low watermark in a
+/// shard of its own, that nobody reads it from its beginning again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForgottenShard {
+    /// The configured source.
+    pub source: String,
+    /// The shard, object or file within the source.
+    pub shard: String,
+}
+
 /// What one batch changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -90,6 +102,9 @@ pub struct CommitRecord {
     /// Batches whose writers were taken for dead: they can never be published any more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub abandoned: Vec<BatchId>,
+    /// Shards that will never be read again, after `checkpoints` moved: their positions are kept no longer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forgotten: Vec<ForgottenShard>,
 }
 
 /// Why a record or another of our own JSON files cannot be used.

@@ -6,7 +6,7 @@ use arrow_array::RecordBatch;
 
 use crate::LakeError;
 use crate::checkpoint::{CheckpointDelta, Gap, Position};
-use crate::commit::{AnalysedHour, CommitRecord, FileEntry, Reopened, VERSION};
+use crate::commit::{AnalysedHour, CommitRecord, FileEntry, ForgottenShard, Reopened, VERSION};
 use crate::error::Conflict;
 use crate::lake::Lake;
 use crate::layout::{BatchId, Hour, Partition, commit_key};
@@ -37,6 +37,7 @@ pub struct Batch {
     analysed: Vec<AnalysedHour>,
     reopened: Vec<Reopened>,
     abandoned: Vec<BatchId>,
+    forgotten: Vec<ForgottenShard>,
     failed: bool,
 }
 
@@ -71,6 +72,7 @@ impl Batch {
             analysed: Vec::new(),
             reopened: Vec::new(),
             abandoned: Vec::new(),
+            forgotten: Vec::new(),
             failed: false,
         }
     }
@@ -160,6 +162,12 @@ impl Batch {
         });
     }
 
+    /// Lets the position of a shard be kept no longer, because it will never be read again; see [`ForgottenShard`].
+    pub fn forget(&mut self, source: &str, shard: &str) {
+        let (source, shard) = (source.to_string(), shard.to_string());
+        self.forgotten.push(ForgottenShard { source, shard });
+    }
+
     /// Notes that an hour was analysed on the snapshot with number `at_snapshot`.
     pub fn note_analysed(&mut self, hour: Hour, at_snapshot: u64) {
         self.analysed.push(AnalysedHour {
@@ -197,6 +205,7 @@ impl Batch {
             analysed: std::mem::take(&mut self.analysed),
             reopened: std::mem::take(&mut self.reopened),
             abandoned: std::mem::take(&mut self.abandoned),
+            forgotten: std::mem::take(&mut self.forgotten),
         };
         if record.is_empty() {
             let number = self.base.number;
@@ -313,5 +322,6 @@ impl CommitRecord {
             && self.analysed.is_empty()
             && self.reopened.is_empty()
             && self.abandoned.is_empty()
+            && self.forgotten.is_empty()
     }
 }

@@ -233,6 +233,9 @@ impl State {
         }
         let gaps = self.checkpoints.advance(&record.checkpoints)?;
         // Nothing below can fail.
+        for forgotten in &record.forgotten {
+            self.checkpoints.forget(&forgotten.source, &forgotten.shard);
+        }
         for (place, files) in touched {
             self.changed.insert(place, record.number);
             if files.is_empty() {

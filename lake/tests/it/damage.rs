@@ -60,7 +60,7 @@ fn records_that_lie_are_refused() {
         fs::write(&path, resealed(&changed)).unwrap();
         chain(&Lake::open(directory.path()).unwrap_err())
     };
-    assert!(try_it(text.replace("\"version\":2", "\"version\":9")).contains("it has version 9"));
+    assert!(try_it(text.replace("\"version\":3", "\"version\":9")).contains("it has version 9"));
     assert!(try_it(text.replace("\"number\":3", "\"number\":4")).contains("calls itself commit 4"));
     assert!(
         try_it(text.replace("\"removed\":[]", "\"removed\":[\"../../etc/passwd\"]"))
@@ -76,7 +76,7 @@ fn records_that_lie_are_refused() {
     );
     assert!(try_it(text.replace("\"to\":{\"at\":120}", "\"to\":{\"at\":1}")).contains("backwards"));
     assert!(
-        try_it(text.replace("\"version\":2", "\"version\":2,\"surprise\":0"))
+        try_it(text.replace("\"version\":3", "\"version\":3,\"surprise\":0"))
             .contains("unknown field")
     );
     let gone = text.replace(
@@ -134,7 +134,7 @@ fn files_of_version_1_records_are_read_and_verified_without_a_checksum() {
         let path = commit(directory.path(), number);
         let text = fs::read_to_string(&path).unwrap();
         // As version 1 wrote it: no checksum anywhere.
-        let mut old = text.replace("\"version\":2", "\"version\":1");
+        let mut old = text.replace("\"version\":3", "\"version\":1");
         while let Some(at) = old.find(",\"crc32c\":\"") {
             old.replace_range(at..at + 20, "");
         }

@@ -75,6 +75,14 @@ fn meaning(record: &CommitRecord) -> String {
     for batch in &record.abandoned {
         writeln!(text, "gives up batch {batch}").unwrap();
     }
+    for forgotten in &record.forgotten {
+        writeln!(
+            text,
+            "forgets {} shard {}",
+            forgotten.source, forgotten.shard
+        )
+        .unwrap();
+    }
     text
 }
 
@@ -101,7 +109,7 @@ fn commit_records_of_every_version_are_read() {
 
 #[test]
 fn the_version_stands_first_and_the_checksum_last() {
-    for (version, sealed) in [(1, false), (2, true)] {
+    for (version, sealed) in [(1, false), (2, true), (3, true)] {
         let bytes = std::fs::read(museum().join(format!("commit/v{version}.json"))).unwrap();
         let written = CommitRecord::parse(412, &bytes).unwrap().to_bytes();
         assert_eq!(written, bytes);
@@ -155,10 +163,10 @@ fn snapshots_of_every_version_are_read() {
 
 #[test]
 fn what_a_newer_program_wrote_is_refused_with_a_sentence() {
-    let error = CommitRecord::parse(1, b"{\"version\":3,\"anything\":[]}").unwrap_err();
+    let error = CommitRecord::parse(1, b"{\"version\":4,\"anything\":[]}").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "it has version 3, and this program knows versions up to 2"
+        "it has version 4, and this program knows versions up to 3"
     );
     let error = CommitRecord::parse(1, b"{\"version\":0}").unwrap_err();
     assert_eq!(error.to_string(), "it has version 0");

@@ -11,6 +11,7 @@ mod conflicts;
 mod crash;
 mod damage;
 mod failing_store;
+mod forgotten;
 mod log;
 mod opening;
 mod parquet_files;
