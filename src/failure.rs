@@ -41,6 +41,14 @@ impl Failure {
         }
     }
 
+    /// The same, said of a source of the settings.
+    pub(crate) fn within(mut self, source: &str) -> Self {
+        self.error = self
+            .error
+            .context(format!("source `{source}` cannot be used"));
+        self
+    }
+
     /// Prints the chain and gives the exit code.
     pub(crate) fn report(&self) -> Exit {
         let reader_left = self

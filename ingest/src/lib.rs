@@ -12,6 +12,7 @@ pub mod source;
 pub mod decode;
 pub mod normalize;
 
+pub mod oss;
 pub mod sls;
 
 mod reading;

@@ -247,7 +247,7 @@ impl<R: Read> Reading<'_, '_, '_, R> {
         let kind = match decompress {
             Decompress::Gzip(_) => Compression::Gzip,
             Decompress::Zstd(_) => Compression::Zstd,
-            Decompress::None(_) => Compression::None,
+            Decompress::None(_) | Decompress::Snappy(_) => Compression::None,
         };
         let ending = if error.kind() == io::ErrorKind::UnexpectedEof {
             "is cut off"

@@ -14,6 +14,7 @@ use thiserror::Error;
 use crate::decode::compressed::{Compression, Decompress};
 use crate::decode::split::{Pieces, Splitting};
 use crate::decode::text::Layout;
+use crate::oss::OssReadError;
 use crate::reading::{Checkpoint, Opened, Reading};
 use crate::sls::SlsError;
 use crate::source::file::{self, Counted, Identity, Plan};
@@ -140,6 +141,9 @@ pub enum IngestError {
     /// The log service failed, or refused. What was published before stays.
     #[error("cannot read from the log service")]
     Sls(#[from] SlsError),
+    /// The bucket cannot be read. What was published before stays.
+    #[error("cannot read from the bucket")]
+    Oss(#[from] OssReadError),
     /// A newer version read the source.
     #[error("{0}")]
     Newer(String),
@@ -171,6 +175,7 @@ impl IngestError {
             IngestError::Input(error) => error.help(),
             IngestError::Lake(error) => error.help(),
             IngestError::Sls(error) => error.help(),
+            IngestError::Oss(error) => error.help(),
             IngestError::Newer(_) => Some("use that version or a later one".to_owned()),
             IngestError::Runtime(_) => {
                 Some("nothing was read; see how many threads this user may have".to_owned())

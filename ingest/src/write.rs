@@ -145,6 +145,8 @@ pub(crate) struct Writer<'l> {
     advances: BTreeMap<(String, String), Vec<Advance>>,
     /// Stretches that a source knows it missed; no records, so not counted among them.
     missed: Vec<GapRow>,
+    /// Sources and shards whose positions are kept no longer.
+    forgotten: Vec<(String, String)>,
     rows: usize,
     bytes: usize,
     /// What is in this batch.
@@ -169,6 +171,7 @@ impl<'l> Writer<'l> {
             seen: KeySet::default(),
             advances: BTreeMap::new(),
             missed: Vec::new(),
+            forgotten: Vec::new(),
             rows: 0,
             bytes: 0,
             pending: Counts::default(),
@@ -298,6 +301,11 @@ impl<'l> Writer<'l> {
         self.missed.push(gap);
     }
 
+    /// Lets the position of a shard be kept no longer: it will never be read again.
+    pub(crate) fn forget(&mut self, source: &str, shard: &str) {
+        self.forgotten.push((source.to_owned(), shard.to_owned()));
+    }
+
     /// Forgets what is in this batch: another writer has read it already.
     pub(crate) fn discard(&mut self) {
         self.flows.clear();
@@ -308,6 +316,7 @@ impl<'l> Writer<'l> {
     fn clear(&mut self) {
         self.rejects.clear();
         self.missed.clear();
+        self.forgotten.clear();
         self.seen.clear();
         self.advances.clear();
         self.pending = Counts::default();
@@ -333,7 +342,10 @@ impl<'l> Writer<'l> {
 
     /// Whether there is nothing to publish.
     pub(crate) fn is_empty(&self) -> bool {
-        self.rows == 0 && self.advances.is_empty() && self.missed.is_empty()
+        self.rows == 0
+            && self.advances.is_empty()
+            && self.missed.is_empty()
+            && self.forgotten.is_empty()
     }
 
     /// Records read so far, published or not.
@@ -434,6 +446,9 @@ impl<'l> Writer<'l> {
             for advance in advances {
                 batch.advance(source, shard, advance.from.clone(), advance.to.clone());
             }
+        }
+        for (source, shard) in &self.forgotten {
+            batch.forget(source, shard);
         }
         let commit = batch.publish()?;
         for entry in &commit.added {

@@ -13,7 +13,7 @@ thread_local! {
 }
 
 /// Runs a decoder. A panic becomes the text of an error; the decoder must not be used afterwards.
-pub(crate) fn guarded<T>(decode: impl FnOnce() -> T) -> Result<T, String> {
+pub fn guarded<T>(decode: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let previous = take_hook();

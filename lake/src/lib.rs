@@ -52,7 +52,7 @@ pub mod state;
 pub mod store;
 
 mod error;
-mod guard;
+pub mod guard;
 mod lake;
 mod log;
 mod publish;

@@ -60,12 +60,25 @@ impl Config {
                     let value = json!({"value": value, "from": settings.origins.of(key)});
                     ((*key).to_owned(), value)
                 });
+                let sources: Vec<(String, String)> = settings
+                    .sources
+                    .iter()
+                    .map(|(name, source)| (format!("sources.{name}"), source.to_string()))
+                    .collect();
+                let values =
+                    values.chain(sources.iter().map(|(key, value)| {
+                        (key.clone(), json!({"value": value, "from": "file"}))
+                    }));
                 let object: Map<String, Value> = values.collect();
                 output::one(settings.output, &object, || {
                     let cells = rows.iter().map(|(key, value)| {
                         let from = settings.origins.of(key).to_owned();
                         vec![(*key).to_owned(), value.clone(), from]
                     });
+                    let cells =
+                        cells.chain(sources.iter().map(|(key, value)| {
+                            vec![key.clone(), value.clone(), "file".to_owned()]
+                        }));
                     output::table(&["setting", "value", "from"], cells)
                 })?;
             }

@@ -10,6 +10,7 @@ use flowaudit_lake::Lake;
 use flowaudit_lake::cloud::credentials::Surroundings;
 use serde::Serialize;
 
+use super::ingest_shipped;
 use crate::exit::Exit;
 use crate::failure::{Failure, Mistake, Word, say};
 use crate::output::{self, count, counted};
@@ -46,13 +47,16 @@ pub(super) fn run(settings: &Settings, name: &str, how: How) -> Result<Exit, Fai
     let source = settings.sources.get(name).ok_or_else(|| {
         let names: Vec<&str> = settings.sources.keys().map(String::as_str).collect();
         let help = match names.is_empty() {
-            true => "name sources under `sources:` in the settings file; docs/sls.md shows how"
+            true => "name sources under `sources:` in the settings file; docs/sls.md and docs/oss-source.md show how"
                 .to_owned(),
             false => format!("the settings file names {}", names.join(", ")),
         };
         Failure::usage(Mistake(format!("there is no source `{name}`")), Some(help))
     })?;
-    let Source::Sls(sls) = source;
+    let sls = match source {
+        Source::Sls(sls) => sls,
+        Source::Oss(shipped) => return ingest_shipped::run(settings, name, shipped, how),
+    };
     let pulling = sls.pull(how.follow, how.until, Utc::now())?;
     if let Some(group) = &pulling.group {
         check_group(&group.group).map_err(|error| {
@@ -121,7 +125,7 @@ fn read(
     Ok(pull(lake, client, pulling, &mut events, &Stop::default())?)
 }
 
-fn at(time: DateTime<Utc>) -> String {
+pub(super) fn at(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 

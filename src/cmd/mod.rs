@@ -4,6 +4,7 @@ pub(crate) mod demo;
 pub(crate) mod simulate;
 
 pub(crate) mod ingest;
+mod ingest_shipped;
 mod ingest_source;
 pub(crate) mod inventory;
 

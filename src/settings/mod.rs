@@ -10,6 +10,7 @@ mod fail_on;
 mod file;
 mod keys;
 mod place;
+mod shipped;
 mod size;
 mod sources;
 
@@ -17,7 +18,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::Path;
 
-use chrono::TimeDelta;
+use chrono::{TimeDelta, Utc};
 use flowaudit_ingest::decode::text::Layout;
 use flowaudit_lake::Lake;
 use flowaudit_lake::cloud::Access;
@@ -27,6 +28,7 @@ pub(crate) use self::fail_on::FailOn;
 use self::file::File;
 pub(crate) use self::keys::{Analyze, Cluster, Everywhere, Fail, Ingest};
 pub(crate) use self::place::Place;
+pub(crate) use self::shipped::Shipped;
 use self::size::Size;
 pub(crate) use self::sources::{Sls, Source, Sources};
 use crate::failure::{Failure, Mistake, tell};
@@ -168,6 +170,11 @@ impl Typed {
             output.unwrap_or_default(),
             formats.unwrap_or(Format::COMMON),
         )?;
+        for (name, source) in &file.sources {
+            source
+                .check(Utc::now())
+                .map_err(|failure| failure.within(name))?;
+        }
         let fail_on = origins.pick("fail-on", fail.fail_on, file.fail_on);
         Ok(Settings {
             lake: Place::parse(lake.as_deref().unwrap_or(LAKE), access.clone())?,

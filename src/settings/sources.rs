@@ -9,6 +9,7 @@ use flowaudit_ingest::sls::{ClientSettings, GroupSettings, Place, PullSettings};
 use serde::Deserialize;
 
 use super::keys::text;
+use super::shipped::Shipped;
 use super::size::Size;
 use crate::failure::{Failure, Mistake};
 use crate::when::{Span, When};
@@ -28,6 +29,34 @@ pub(crate) type Sources = BTreeMap<String, Source>;
 pub(crate) enum Source {
     /// A logstore of the log service.
     Sls(Box<Sls>),
+    /// Objects that a shipping job writes to a bucket.
+    Oss(Box<Shipped>),
+}
+
+impl Source {
+    /// Whether it can be meant. Nobody is asked yet.
+    pub(super) fn check(&self, now: DateTime<Utc>) -> Result<(), Failure> {
+        match self {
+            Source::Sls(sls) => sls.pull(false, None, now).map(drop),
+            Source::Oss(shipped) => {
+                shipped.bucket()?;
+                shipped.pull(false, None, now).map(drop)
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Source::Sls(sls) => write!(
+                f,
+                "sls {}/{} at {}",
+                sls.project, sls.logstore, sls.endpoint
+            ),
+            Source::Oss(shipped) => write!(f, "oss {}/{}", shipped.bucket, shipped.prefix),
+        }
+    }
 }
 
 /// A logstore of the log service.
@@ -152,13 +181,8 @@ impl Sls {
             Some(Start::End) => Place::End,
             Some(Start::At(when)) => Place::Received(when.seen_from(now).timestamp()),
         };
-        if let Some(Size(bytes)) = self.memory {
-            if bytes < MEMORY_MIN {
-                let mistake = format!("`memory: {}` is too little", Size(bytes));
-                let help = format!("give {} at least", Size(MEMORY_MIN));
-                return Err(Failure::usage(Mistake(mistake), Some(help)));
-            }
-            settings.memory_bytes = bytes;
+        if let Some(size) = self.memory {
+            settings.memory_bytes = enough(size)?;
         }
         if let Some(span) = self.batch_interval {
             settings.batch_pause = span.0.to_std().unwrap_or(settings.batch_pause);
@@ -171,6 +195,16 @@ impl Sls {
         });
         Ok(settings)
     }
+}
+
+/// Memory in bytes that holds a batch.
+pub(super) fn enough(size: Size) -> Result<u64, Failure> {
+    if size.0 < MEMORY_MIN {
+        let mistake = format!("`memory: {size}` is too little");
+        let help = format!("give {} at least", Size(MEMORY_MIN));
+        return Err(Failure::usage(Mistake(mistake), Some(help)));
+    }
+    Ok(size.0)
 }
 
 /// A name that no other process has: the pod's or machine's, and the process.

@@ -15,6 +15,7 @@ mod fake;
 mod oss;
 mod policy;
 mod settings;
+mod shipped;
 mod sources;
 mod text;
 

@@ -1,4 +1,4 @@
-//! gzip and zstd, recognised by their first bytes and undone as a stream.
+//! gzip, zstd and snappy, recognised by their first bytes and undone as a stream.
 //!
 //! Several gzip members or zstd frames one after the other are one stream, as `cat a.gz b.gz` and appending writers make
 //! them. Memory is bounded by the decoders' windows (zstd refuses windows above 128 MiB).
@@ -6,6 +6,8 @@
 use std::io::{self, BufRead, Read};
 
 use flate2::bufread::MultiGzDecoder;
+
+use super::snappy::{Framing, Snappy};
 
 /// How the bytes are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +18,8 @@ pub enum Compression {
     Gzip,
     /// RFC 8878.
     Zstd,
+    /// Snappy, divided so.
+    Snappy(Framing),
 }
 
 impl Compression {
@@ -38,6 +42,18 @@ impl Compression {
             Compression::None => "plain",
             Compression::Gzip => "gzip",
             Compression::Zstd => "zstd",
+            Compression::Snappy(_) => "snappy",
+        }
+    }
+
+    /// What the first bytes of an object say, which may also be snappy; 64 are enough.
+    #[must_use]
+    pub fn of_object(first: &[u8]) -> Compression {
+        match Compression::from_magic(first) {
+            Compression::None => {
+                Framing::recognise(first).map_or(Compression::None, Compression::Snappy)
+            }
+            known => known,
         }
     }
 }
@@ -50,20 +66,27 @@ pub enum Decompress<R: BufRead> {
     Gzip(Box<MultiGzDecoder<R>>),
     /// zstd frames.
     Zstd(Box<zstd::stream::read::Decoder<'static, R>>),
+    /// Snappy.
+    Snappy(Snappy<R>),
 }
 
 impl<R: BufRead> Decompress<R> {
     /// Undoes the compression that the first bytes announce.
     pub fn new(mut input: R) -> io::Result<(Self, Compression)> {
         let compression = Compression::from_magic(peek(&mut input)?);
-        let decompress = match compression {
+        Ok((Decompress::of(input, compression)?, compression))
+    }
+
+    /// Undoes this compression.
+    pub fn of(input: R, compression: Compression) -> io::Result<Self> {
+        Ok(match compression {
             Compression::None => Decompress::None(input),
             Compression::Gzip => Decompress::Gzip(Box::new(MultiGzDecoder::new(input))),
             Compression::Zstd => {
                 Decompress::Zstd(Box::new(zstd::stream::read::Decoder::with_buffer(input)?))
             }
-        };
-        Ok((decompress, compression))
+            Compression::Snappy(framing) => Decompress::Snappy(Snappy::new(input, framing)),
+        })
     }
 
     /// The packed stream below.
@@ -72,6 +95,7 @@ impl<R: BufRead> Decompress<R> {
             Decompress::None(input) => input,
             Decompress::Gzip(decoder) => decoder.get_ref(),
             Decompress::Zstd(decoder) => decoder.get_ref(),
+            Decompress::Snappy(decoder) => decoder.get_ref(),
         }
     }
 }
@@ -93,6 +117,7 @@ impl<R: BufRead> Read for Decompress<R> {
             Decompress::None(input) => input.read(into),
             Decompress::Gzip(decoder) => decoder.read(into),
             Decompress::Zstd(decoder) => decoder.read(into),
+            Decompress::Snappy(decoder) => decoder.read(into),
         }
     }
 }

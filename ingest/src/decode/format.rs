@@ -152,6 +152,37 @@ impl Format {
         })
     }
 
+    /// As checkpoints keep it: `json-lines`, `json-objects`, `csv` or `text`, and the CSV header, or the names of the
+    /// text's columns.
+    #[must_use]
+    pub fn to_names(&self) -> (&'static str, String) {
+        match self {
+            Format::JsonLines => ("json-lines", String::new()),
+            Format::JsonObjects => ("json-objects", String::new()),
+            Format::Csv { header } => ("csv", header.clone()),
+            Format::Text { layout } => ("text", layout.names()),
+        }
+    }
+
+    /// The format that [`to_names`](Self::to_names) gave these for.
+    #[must_use]
+    pub fn from_names(name: &str, header: &str) -> Option<Format> {
+        Some(match name {
+            "json-lines" => Format::JsonLines,
+            "json-objects" => Format::JsonObjects,
+            "csv" => Format::Csv {
+                header: header.to_owned(),
+            },
+            "text" if header.is_empty() => Format::Text {
+                layout: Layout::Documented,
+            },
+            "text" => Format::Text {
+                layout: Layout::from_names(header)?,
+            },
+            _ => return None,
+        })
+    }
+
     /// Where its records end.
     #[must_use]
     pub fn splitting(&self) -> Splitting {

@@ -1,6 +1,6 @@
 //! Bytes → raw records. Everything here is a function of its arguments: no files, no clock.
 //!
-//! [`compressed`] undoes gzip and zstd, [`split`] cuts the decoded bytes into pieces of bounded size, [`format`] says
+//! [`compressed`] undoes gzip, zstd and [`snappy`], [`split`] cuts the decoded bytes into pieces of bounded size, [`format`] says
 //! from the first pieces how the rest is written, and one decoder per format turns a piece into a [`RawRecord`].
 //! What cannot be read is an [`Unreadable`] with its reason, never a panic and never the end of the stream.
 
@@ -9,6 +9,7 @@ pub mod csv;
 pub mod field;
 pub mod format;
 pub mod json;
+pub mod snappy;
 pub mod split;
 pub mod text;
 

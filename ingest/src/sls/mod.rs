@@ -38,3 +38,4 @@ pub use error::{Class, SlsError};
 pub use group::GroupSettings;
 pub use pull::{BatchReport, Event, PullSettings, PullSummary, pull};
 pub use stop::Stop;
+pub(crate) use stop::on_signals;

@@ -35,7 +35,7 @@ impl Stop {
 
 /// Ends the run on SIGTERM and on Ctrl-C.
 #[cfg(unix)]
-pub(super) async fn on_signals(stop: Stop) {
+pub(crate) async fn on_signals(stop: Stop) {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminate) = signal(SignalKind::terminate()) else {
         return;
@@ -49,7 +49,7 @@ pub(super) async fn on_signals(stop: Stop) {
 
 /// Ends the run on Ctrl-C.
 #[cfg(not(unix))]
-pub(super) async fn on_signals(stop: Stop) {
+pub(crate) async fn on_signals(stop: Stop) {
     if tokio::signal::ctrl_c().await.is_ok() {
         stop.stop();
     }

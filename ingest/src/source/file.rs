@@ -13,7 +13,6 @@ use flowaudit_lake::checkpoint::{Checkpoints, Position};
 use serde::{Deserialize, Serialize};
 
 use crate::decode::Format;
-use crate::decode::text::Layout;
 
 /// The source under which files are checkpointed.
 pub const SOURCE: &str = "file";
@@ -58,12 +57,7 @@ impl Resume {
     /// What a file looks like now, read in this format; position and end are filled in as reading goes on.
     #[must_use]
     pub fn new(identity: &Identity, format: &Format) -> Self {
-        let (format, header) = match format {
-            Format::JsonLines => ("json-lines", String::new()),
-            Format::JsonObjects => ("json-objects", String::new()),
-            Format::Csv { header } => ("csv", header.clone()),
-            Format::Text { layout } => ("text", layout.names()),
-        };
+        let (format, header) = format.to_names();
         Resume {
             v: VERSION,
             size: identity.size,
@@ -79,20 +73,7 @@ impl Resume {
     /// How the records are written.
     #[must_use]
     pub fn format(&self) -> Option<Format> {
-        Some(match self.format.as_str() {
-            "json-lines" => Format::JsonLines,
-            "json-objects" => Format::JsonObjects,
-            "csv" => Format::Csv {
-                header: self.header.clone(),
-            },
-            "text" if self.header.is_empty() => Format::Text {
-                layout: Layout::Documented,
-            },
-            "text" => Format::Text {
-                layout: Layout::from_names(&self.header)?,
-            },
-            _ => return None,
-        })
+        Format::from_names(&self.format, &self.header)
     }
 
     fn parse(text: &str) -> Option<Resume> {
