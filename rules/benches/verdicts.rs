@@ -14,7 +14,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use flowaudit_rules::cluster::{Cluster, Namespace, Protocol};
+use flowaudit_rules::bulk::Bulk;
+use flowaudit_rules::cluster::{Cluster, Holder, Namespace, Protocol};
 use flowaudit_rules::evaluate::compiled::{Compiled, Endpoint};
 use flowaudit_rules::evaluate::{Connection, Engine, Party, evaluate};
 use flowaudit_rules::kubernetes::read;
@@ -177,6 +178,49 @@ fn probes(cluster: &Cluster, policies: &PolicySet, engine: Engine) {
         rate(PLAIN, slow),
         rate(PROBES, fast) / rate(PLAIN, slow)
     );
+
+    // The same questions as lines of text, answered with reasons.
+    let lines: Vec<String> = questions
+        .iter()
+        .map(|question| {
+            let Connection {
+                client,
+                server,
+                port,
+                ..
+            } = connection(question);
+            let name = |party: Party<'_>| match (party.holder, party.address) {
+                (Holder::Pod(pod), _) => pod.key(),
+                (_, address) => address.unwrap().to_string(),
+            };
+            format!(
+                r#"{{"src":"{}","dst":"{}","port":{port}}}"#,
+                name(client),
+                name(server)
+            )
+        })
+        .collect();
+    let bulk = Bulk::new(policies, cluster, engine);
+    let mut session = bulk.session();
+    let mut answers = String::new();
+    let begin = cpu_time();
+    for line in &lines {
+        if answers.len() > 1 << 20 {
+            answers.clear();
+        }
+        session.answer(line, &mut answers).unwrap();
+    }
+    let written = cpu_time() - begin;
+    println!(
+        "  lines     {:>9.0} probes/s  read, answered with reasons and written",
+        rate(PROBES, written)
+    );
+    for line in lines.iter().take(PLAIN) {
+        let (mut quick, mut plain) = (String::new(), String::new());
+        session.answer(line, &mut quick).unwrap();
+        bulk.answer(line, &mut plain).unwrap();
+        assert_eq!(quick, plain);
+    }
 }
 
 /// What one change costs, and that the changed world answers as a new one.

@@ -295,7 +295,7 @@ pub(crate) fn end() -> impl Strategy<Value = End> {
     prop_oneof![5 => any::<Index>().prop_map(End::Pod), 2 => select(&ADDRESSES[..]).prop_map(End::Address)]
 }
 
-pub(crate) fn party<'a>(end: &End, cluster: &'a Cluster) -> Party<'a> {
+fn party<'a>(end: &End, cluster: &'a Cluster) -> Party<'a> {
     match end {
         End::Pod(index) => Party::pod(index.get(cluster.pods())),
         End::Address(text) => {
