@@ -9,6 +9,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod interfaces;
 mod layered;
 mod members;
 mod properties;
