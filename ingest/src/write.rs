@@ -410,6 +410,32 @@ impl<'l> Writer<'l> {
         Ok(())
     }
 
+    /// How many rejects there are.
+    pub(crate) fn rejects(&self) -> usize {
+        self.rejects.len()
+    }
+
+    /// Publishes the batch but for the rejects after the first `settled`, which stay for the next: what is read again
+    /// before its position is published is known by its content if it is a flow or a gap, and a reject is not.
+    pub(crate) fn publish_within(&mut self, settled: usize) -> Result<(), LakeError> {
+        let kept = self.rejects.split_off(settled.min(self.rejects.len()));
+        let count = kept.len() as u64;
+        self.pending.records -= count;
+        self.pending.rejects -= count;
+        self.publish()?;
+        self.pending.records += count;
+        self.pending.rejects += count;
+        self.rows += kept.len();
+        let text =
+            |reject: &RejectRow| reject.raw.len() + reject.reason.len() + reject.source.len();
+        self.bytes += kept
+            .iter()
+            .map(|reject| ROW_BYTES + text(reject))
+            .sum::<usize>();
+        self.rejects = kept;
+        Ok(())
+    }
+
     fn publish_once(
         &mut self,
         flows: &[(Partition, Rows<Vec<RecordBatch>>)],

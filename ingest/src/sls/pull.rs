@@ -341,6 +341,8 @@ impl Pulling<'_> {
             IngestError::Sls(client.error("PullLogs", Some(chunk.shard), error.into()))
         };
         let mut decoder = LogDecoder::default();
+        // Those of this reply come after.
+        let mut settled = self.writer.rejects();
         for (number, group) in groups(&chunk.list).enumerate() {
             let group = group.map_err(|error| damaged(self.client, error))?;
             let position = chunk
@@ -375,7 +377,8 @@ impl Pulling<'_> {
                 if self.writer.is_scattered() {
                     // Records of very many hours in one reply would open a file each. They are published before the
                     // position of their shard is; read again after a crash they are known as duplicates.
-                    self.publish()?;
+                    self.publish_within(settled)?;
+                    settled = 0;
                 }
             }
         }
@@ -383,6 +386,11 @@ impl Pulling<'_> {
     }
 
     fn publish(&mut self) -> Result<(), IngestError> {
+        self.publish_within(self.writer.rejects())
+    }
+
+    /// Publishes all but the rejects after the first `settled`.
+    fn publish_within(&mut self, settled: usize) -> Result<(), IngestError> {
         let spent = self.begun.elapsed();
         self.begun = Instant::now();
         if self.writer.is_empty() {
@@ -391,7 +399,7 @@ impl Pulling<'_> {
         let before = self.writer.published();
         let moved = std::mem::take(&mut self.moved);
         let mut batch = std::mem::take(&mut self.batch);
-        match self.writer.publish() {
+        match self.writer.publish_within(settled) {
             Ok(()) => {}
             Err(LakeError::Refused {
                 cause: Conflict::Checkpoint(_),

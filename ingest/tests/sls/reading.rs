@@ -8,10 +8,12 @@ use chrono::DateTime;
 use flowaudit_ingest::sls::unpack::Packing;
 use flowaudit_ingest::sls::{Event, Place as At, PullSettings, Stop, pull};
 
-use flowaudit_lake::Hour;
+use flowaudit_ingest::IngestError;
+use flowaudit_lake::store::{FailAt, Failure, Local};
+use flowaudit_lake::{Hour, Lake, Table};
 
 use crate::common::{Place, RECEIVED, check_once, client, quick};
-use crate::fake::records;
+use crate::fake::records::{self, START};
 
 #[test]
 fn once_reads_what_is_there_and_nothing_twice() {
@@ -301,4 +303,58 @@ fn replies_larger_than_memory_allows_are_asked_for_in_smaller_ones() {
     assert_eq!(summary.counts.flows, 24_000);
     assert!(summary.batches >= 3);
     place.check(0..24_000);
+}
+
+/// One reply of so many hours that it takes several commits, with records that are no flows among them.
+#[test]
+fn rejects_of_a_scattered_reply_are_kept_once_whenever_it_dies() {
+    const HOURS: u64 = 300;
+    let log = |n: u64| {
+        let mut pairs = records::record(n);
+        for (name, value) in &mut pairs {
+            match *name {
+                "start" => *value = (START + n * 3600).to_string(),
+                "end" => *value = (START + n * 3600 + 60).to_string(),
+                "action" if n.is_multiple_of(10) => "PERHAPS".clone_into(value),
+                _ => {}
+            }
+        }
+        pairs
+    };
+    let logs: Vec<_> = (0..HOURS).map(log).collect();
+    let (mut deaths, mut halfway) = (0, 0);
+    for at in (0..).step_by(150) {
+        let place = Place::new(1);
+        place
+            .fake
+            .world()
+            .put(&records::group(&logs, START as u32), RECEIVED);
+        let store = Local::open(&place.lake_path()).unwrap();
+        let store = FailAt::new(store, at, Failure::KilledAfter);
+        let client = client(&place.fake);
+        let read = |lake: &Lake| pull(lake, &client, &quick(), &mut |_| {}, &Stop::default());
+        let died = Lake::open_on(Arc::new(store))
+            .map_err(IngestError::from)
+            .and_then(|lake| read(&lake))
+            .is_err();
+        let flows = || -> u64 {
+            let snapshot = Lake::open(place.lake_path()).unwrap().snapshot().unwrap();
+            snapshot.files(Table::Flows).map(|file| file.rows).sum()
+        };
+        halfway += u64::from((1..270).contains(&flows()));
+        read(&place.lake).unwrap();
+        assert_eq!(
+            (flows(), place.rejects().len()),
+            (270, 30),
+            "died at call {at}"
+        );
+        if !died {
+            break;
+        }
+        deaths += 1;
+    }
+    assert!(
+        deaths > 5 && halfway > 0,
+        "{deaths} deaths, {halfway} halfway"
+    );
 }
