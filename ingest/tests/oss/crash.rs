@@ -22,9 +22,16 @@ const ENDPOINT: &str = "FLOWAUDIT_OSS_CRASH_ENDPOINT";
 const SIZE: &str = "FLOWAUDIT_CRASH_RECORDS";
 const KILLS: u64 = 50;
 
+/// How many records there are; the child inherits the variable.
+fn size() -> u64 {
+    let size = std::env::var(SIZE).ok();
+    size.map_or(100_000, |size| size.parse().unwrap())
+}
+
+/// Ten batches for every kill, so that a fast machine does not read everything before the last one.
 fn small() -> PullSettings {
     PullSettings {
-        batch_rows_max: 2_000,
+        batch_rows_max: (size() / KILLS / 10) as usize,
         memory_bytes: 64 << 20,
         ..settings()
     }
@@ -64,8 +71,7 @@ fn spawn(place: &Place) -> Child {
 
 #[test]
 fn killed_while_it_reads_nothing_is_lost_and_nothing_doubled() {
-    let size = std::env::var(SIZE).ok();
-    let records: u64 = size.map_or(100_000, |size| size.parse().unwrap());
+    let records = size();
     let place = Place::new();
     let lake = lake(&place.fake.endpoint);
     let turn = std::sync::atomic::AtomicU64::new(1);
@@ -112,7 +118,7 @@ fn killed_while_it_reads_nothing_is_lost_and_nothing_doubled() {
         {
             std::thread::sleep(Duration::from_millis(2));
         }
-        std::thread::sleep(Duration::from_micros(random(60_000)));
+        std::thread::sleep(Duration::from_micros(random(30_000)));
         child.kill().unwrap();
         cut_short += u64::from(!child.wait().unwrap().success());
     }
