@@ -20,9 +20,16 @@ const KILLS: u64 = 50;
 /// Logs in a group.
 const GROUP: u64 = 50;
 
+/// How many records there are; the child inherits the variable.
+fn size() -> u64 {
+    let size = std::env::var(SIZE).ok();
+    size.map_or(200_000, |size| size.parse().unwrap())
+}
+
+/// Ten batches for every kill, so that a fast machine does not read everything before the last one.
 fn settings() -> PullSettings {
     PullSettings {
-        batch_rows_max: 4_000,
+        batch_rows_max: (size() / KILLS / 10) as usize,
         memory_bytes: 64 << 20,
         ..quick()
     }
@@ -59,12 +66,11 @@ fn spawn(place: &Place) -> Child {
 
 #[test]
 fn killed_while_it_pulls_nothing_is_lost_and_nothing_doubled() {
-    let size = std::env::var(SIZE).ok();
-    let records = size.map_or(200_000, |size| size.parse().unwrap());
+    let records = size();
     let place = Place::new(8);
     {
         let mut world = place.fake.world();
-        world.groups_max = 40;
+        world.groups_max = (records / KILLS / 10 / GROUP) as usize;
         world.fault_every = 37;
     }
     let mut state = 0x51_5eed_u64;
@@ -109,7 +115,7 @@ fn killed_while_it_pulls_nothing_is_lost_and_nothing_doubled() {
         {
             std::thread::sleep(Duration::from_millis(1));
         }
-        std::thread::sleep(Duration::from_micros(random(60_000)));
+        std::thread::sleep(Duration::from_micros(random(20_000)));
         child.kill().unwrap();
         cut_short += u64::from(!child.wait().unwrap().success());
         if kill % 10 == 0 {
