@@ -25,9 +25,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowaudit_ingest::normalize::{Entry, Flow, normalize};
+use flowaudit_ingest::sls::calls::Pull;
 use flowaudit_ingest::sls::decode::{LogDecoder, check, groups, logs};
 use flowaudit_ingest::sls::unpack::{Packing, unpack};
-use flowaudit_ingest::sls::{Client, ClientSettings, Credentials, Fixed, PullSettings, Stop, pull};
+use flowaudit_ingest::sls::{
+    Client, ClientSettings, Credentials, Fixed, Place, PullSettings, Stop, pull,
+};
 use flowaudit_lake::Lake;
 use flowaudit_lake::table::flows::{FlowRow, FlowsBuilder};
 
@@ -56,10 +59,15 @@ fn main() {
     let number = std::env::args().find_map(|argument| argument.parse().ok());
     let mut served = served(number.unwrap_or(RECORDS));
     let proxy = served.1.clone();
+    let pulled = logstore_to_columns(&proxy, number.unwrap_or(RECORDS));
     let ours = logstore_to_parquet(&proxy, number.unwrap_or(RECORDS));
     if let Ok(python) = std::env::var("FLOWAUDIT_PYTHON") {
         let theirs = by_the_sdk(&python, &proxy);
-        println!("ratio       {:>10.1} x the SDK's rows", ours / theirs);
+        println!(
+            "ratio       {:>10.1} x the SDK's rows as columns, {:.1} x as Parquet",
+            pulled / theirs,
+            ours / theirs
+        );
     } else {
         eprintln!("FLOWAUDIT_PYTHON is not set: the SDK was not asked; `make sdks` installs it");
     }
@@ -164,22 +172,13 @@ fn reply_to_columns() {
     for _ in 0..100 {
         let list = unpack(lz4.clone(), Packing::Lz4, size, 256 << 20).unwrap();
         check(&list).unwrap();
-        let mut decoder = LogDecoder::default();
-        for group in groups(&list) {
-            for log in logs(group.unwrap()) {
-                let record = decoder.record(log.unwrap()).unwrap();
-                if let Ok(Entry::Flow(flow)) = normalize(record) {
-                    builder.push(&row(&flow));
-                }
-            }
-        }
-        total += builder.finish().num_rows() as u64;
+        total += columns(&list, &mut builder);
     }
     let rate = rate(total, spent() - begun);
     println!("to columns  {rate:>10.2} million records/s: lz4, check, decode, normalise, build");
 }
 
-fn logstore_to_parquet(proxy: &str, records: u64) -> f64 {
+fn client(proxy: &str) -> Client {
     let settings = ClientSettings {
         insecure: true,
         proxy: Some(proxy.to_owned()),
@@ -187,7 +186,58 @@ fn logstore_to_parquet(proxy: &str, records: u64) -> f64 {
     };
     let account = account();
     let keys = Credentials::lasting(account.id, account.secret);
-    let client = Client::new(settings, Arc::new(Fixed::new(keys))).unwrap();
+    Client::new(settings, Arc::new(Fixed::new(keys))).unwrap()
+}
+
+/// What the SDK does as far as rows, as far as columns; million records per second.
+fn logstore_to_columns(proxy: &str, records: u64) -> f64 {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let client = client(proxy);
+    let begun = spent();
+    let mut builder = FlowsBuilder::default();
+    let mut total = 0;
+    for shard in runtime.block_on(client.list_shards()).unwrap() {
+        let cursor = |place| runtime.block_on(client.cursor(shard.id, place)).unwrap();
+        let (mut next, end) = (cursor(Place::Begin), cursor(Place::End));
+        while !next.is(&end) {
+            let pull = Pull {
+                cursor: &next,
+                end: Some(&end),
+                groups: 1000,
+                query: None,
+                packing: Packing::Lz4,
+                bytes_max: 256 << 20,
+            };
+            let pulled = runtime.block_on(client.pull(shard.id, &pull)).unwrap();
+            total += columns(&pulled.list, &mut builder);
+            next = pulled.next;
+        }
+    }
+    assert_eq!(total, records);
+    let rate = rate(records, spent() - begun);
+    println!("pulled      {rate:>10.2} million records/s: over HTTP, to columns");
+    rate
+}
+
+/// The records of a reply as columns; how many there are.
+fn columns(list: &[u8], builder: &mut FlowsBuilder) -> u64 {
+    let mut decoder = LogDecoder::default();
+    for group in groups(list) {
+        for log in logs(group.unwrap()) {
+            let record = decoder.record(log.unwrap()).unwrap();
+            if let Ok(Entry::Flow(flow)) = normalize(record) {
+                builder.push(&row(&flow));
+            }
+        }
+    }
+    builder.finish().num_rows() as u64
+}
+
+fn logstore_to_parquet(proxy: &str, records: u64) -> f64 {
+    let client = client(proxy);
     let dir = tempfile::tempdir().unwrap();
     let lake = Lake::create_or_open(dir.path().join("lake")).unwrap();
     let begun = spent();
