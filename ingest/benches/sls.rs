@@ -24,12 +24,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use flowaudit_ingest::Stop;
 use flowaudit_ingest::normalize::{Entry, Flow, normalize};
 use flowaudit_ingest::sls::calls::Pull;
 use flowaudit_ingest::sls::decode::{LogDecoder, check, groups, logs};
 use flowaudit_ingest::sls::unpack::{Packing, unpack};
 use flowaudit_ingest::sls::{
-    Client, ClientSettings, Credentials, Fixed, Place, PullSettings, Stop, pull,
+    Client, ClientSettings, Credentials, Fixed, Place, PullSettings, pull,
 };
 use flowaudit_lake::Lake;
 use flowaudit_lake::table::flows::{FlowRow, FlowsBuilder};

@@ -1,7 +1,7 @@
 //! Everything that brings data into the lake.
 //!
-//! Flow logs come in by [`files`]: bytes ([`source`]) → raw records ([`decode`]) → flows, gaps and rejects
-//! ([`normalize`]) → the lake. Inventory, who held which address when, comes in by [`inventory::import`]. Nothing vanishes: records read = flows + gaps + rejects + duplicates, checked in every run.
+//! Flow logs come in by [`files`], from the log service ([`sls`]) and from a bucket it ships to ([`oss`]): bytes → raw
+//! records ([`decode`]) → flows, gaps and rejects ([`normalize`]) → the lake. Inventory, who held which address when, comes in by [`inventory::import`]. Nothing vanishes: records read = flows + gaps + rejects + duplicates, checked in every run.
 //!
 //! **Invariant:** data and position are published together; killed at any instant and run again, nothing is lost and
 //! nothing doubled.
@@ -17,6 +17,7 @@ pub mod sls;
 
 mod reading;
 mod recent;
+mod stop;
 mod write;
 
 pub mod run;
@@ -25,3 +26,4 @@ pub mod inventory;
 
 pub use run::{Counts, IngestError, Progress, Settings, Summary, files};
 pub use source::{Input, InputError, Problem, Severity};
+pub use stop::Stop;

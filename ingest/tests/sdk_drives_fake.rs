@@ -10,12 +10,13 @@ mod fake;
 use std::process::Command;
 use std::sync::Arc;
 
+use flowaudit_ingest::Stop;
 use flowaudit_ingest::decode::Field;
 use flowaudit_ingest::sls::calls::Pull;
 use flowaudit_ingest::sls::decode::{LogDecoder, groups, logs};
 use flowaudit_ingest::sls::unpack::Packing;
 use flowaudit_ingest::sls::{
-    Client, ClientSettings, Credentials, Fixed, Place, PullSettings, Stop, pull,
+    Client, ClientSettings, Credentials, Fixed, Place, PullSettings, pull,
 };
 use flowaudit_lake::Lake;
 use serde_json::{Map, Value, json};

@@ -19,18 +19,19 @@ use flowaudit_lake::cloud::{Access, Location, Objects};
 use flowaudit_lake::store::contract;
 use flowaudit_lake::table::edges::EdgeRow;
 use flowaudit_lake::table::rejects::RejectRow;
-use flowaudit_lake::{Hour, Lake, LakeError, Partition, Table, read};
+use flowaudit_lake::{Lake, LakeError, Partition, Table, read};
 use object_store::ObjectStoreExt;
 use object_store::aws::AmazonS3Builder;
 use rand::{Rng, SeedableRng};
 
-use crate::numbers::{START_US, check_whole, edge, fill, flows_due, flows_in, ingest, read_up_to};
+use crate::numbers::{
+    START_US, check_whole, edge, fill, flows_due, flows_in, go_on_for_ever, ingest, read_up_to,
+};
 
 const KEY_ID: &str = "flowaudit";
 const SECRET: &str = "nobody-else-knows";
 const BUCKET: &str = "logs";
 const ENDPOINT: &str = "LAKE_TEST_S3_ENDPOINT";
-const HOUR: Hour = Hour(START_US / 3_600_000_000);
 const SEED: u64 = 20_261_124;
 const KILLS: u64 = 20;
 /// A busy machine needs more of them to get anywhere.
@@ -233,17 +234,7 @@ fn child() {
     };
     let objects = objects(&endpoint, "killed", SECRET).unwrap();
     let lake = Lake::create_or_open_on(Arc::new(objects)).unwrap();
-    loop {
-        let from = read_up_to(&lake.snapshot().unwrap(), "0");
-        let to = from + 1 + from % 29;
-        let mut batch = lake.batch("ingest").unwrap();
-        fill(&mut batch, "0", from, to).unwrap();
-        batch.replace(Table::Edges, Partition::Hour(HOUR));
-        batch
-            .write_rows(Partition::Hour(HOUR), &[edge(HOUR, to as i64)])
-            .unwrap();
-        batch.publish().unwrap();
-    }
+    go_on_for_ever(&lake);
 }
 
 fn killed_at_random_moments_nothing_is_lost_or_doubled(weed: &Weed) {

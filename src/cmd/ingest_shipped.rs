@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use chrono::Utc;
+use flowaudit_ingest::Stop;
 use flowaudit_ingest::oss::{BatchReport, Event, PullSummary, pull};
-use flowaudit_ingest::sls::Stop;
 use serde::Serialize;
 
 use super::ingest::problems;

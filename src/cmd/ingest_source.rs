@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use flowaudit_ingest::Stop;
 use flowaudit_ingest::sls::calls::check_group;
-use flowaudit_ingest::sls::{BatchReport, Chain, Client, Event, PullSummary, Stop, pull};
+use flowaudit_ingest::sls::{BatchReport, Chain, Client, Event, PullSummary, pull};
 use flowaudit_lake::Lake;
 use flowaudit_lake::cloud::credentials::Surroundings;
 use serde::Serialize;

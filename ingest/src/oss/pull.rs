@@ -22,8 +22,8 @@ use crate::decode::Format;
 use crate::decode::compressed::Compression;
 use crate::decode::text::Layout;
 use crate::run::{Counts, IngestError, Settings};
-use crate::sls::{Stop, on_signals};
 use crate::source::{Problem, Severity};
+use crate::stop::{Stop, on_signals, runtime};
 use crate::write::Writer;
 
 /// Bytes that the key of a record takes while it is remembered.
@@ -128,11 +128,7 @@ pub fn pull(
     events: &mut dyn FnMut(Event<'_>),
     stop: &Stop,
 ) -> Result<PullSummary, IngestError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(IngestError::Runtime)?;
+    let runtime = runtime()?;
     if settings.signals {
         runtime.spawn(on_signals(stop.clone()));
     }

@@ -20,7 +20,7 @@ use super::error::{Class, SlsError};
 use super::position::Reached;
 use super::shard::Message;
 use super::shards::{ShardsError, Starting};
-use super::stop::Stop;
+use crate::stop::Stop;
 
 /// How long the end of a run waits for its last records to be published.
 const CLOSE_MAX: Duration = Duration::from_secs(120);

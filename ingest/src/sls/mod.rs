@@ -27,7 +27,6 @@ mod shard;
 
 mod group;
 mod shards;
-mod stop;
 
 pub mod pull;
 
@@ -37,5 +36,3 @@ pub use credentials::{Chain, Credentials, Fixed, Provider};
 pub use error::{Class, SlsError};
 pub use group::GroupSettings;
 pub use pull::{BatchReport, Event, PullSettings, PullSummary, pull};
-pub use stop::Stop;
-pub(crate) use stop::on_signals;

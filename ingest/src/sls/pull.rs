@@ -20,11 +20,11 @@ use super::limits::Limits;
 use super::position::Reached;
 use super::shard::{Chunk, Message, Reading};
 use super::shards::{ShardsError, Starting, read_all};
-use super::stop::{Stop, on_signals};
 use super::unpack::Packing;
 use crate::decode::split::KEPT_BYTES_MAX;
 use crate::normalize::{Entry, normalize};
 use crate::run::{Counts, IngestError, Settings};
+use crate::stop::{Stop, on_signals, runtime};
 use crate::write::{At, Writer};
 
 /// Why a stretch was missed, as the lake writes it.
@@ -148,11 +148,7 @@ pub fn pull(
     events: &mut dyn FnMut(Event<'_>),
     stop: &Stop,
 ) -> Result<PullSummary, IngestError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(IngestError::Runtime)?;
+    let runtime = runtime()?;
     let writing = writing(settings);
     let (messages, received) = unbounded_channel();
     let (control, controlled) = unbounded_channel();

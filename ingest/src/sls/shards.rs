@@ -13,7 +13,7 @@ use super::calls::{Place, Shard};
 use super::error::{Class, SlsError};
 use super::position::Reached;
 use super::shard::{Message, Reading, ShardReader, first};
-use super::stop::Stop;
+use crate::stop::Stop;
 
 /// What starting a shard needs to know.
 #[derive(Debug, Clone)]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use flowaudit_ingest::IngestError;
+use flowaudit_ingest::Stop;
 use flowaudit_ingest::oss::{Event, PathFormat, PullSettings, PullSummary, pull};
-use flowaudit_ingest::sls::Stop;
 use flowaudit_lake::Lake;
 use flowaudit_lake::cloud::credentials::{Chain, Clock, Credentials, Surroundings};
 use flowaudit_lake::cloud::oss::{Address, Oss, Retries};

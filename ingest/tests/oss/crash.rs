@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use flowaudit_ingest::Stop;
 use flowaudit_ingest::oss::{PullSettings, pull};
-use flowaudit_ingest::sls::Stop;
 use flowaudit_lake::cloud::Objects;
 use flowaudit_lake::cloud::credentials::Clock;
 use flowaudit_lake::{Lake, read};

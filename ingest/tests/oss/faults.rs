@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use flowaudit_ingest::Stop;
 use flowaudit_ingest::oss::{Event, PullSettings, pull};
-use flowaudit_ingest::sls::Stop;
 use flowaudit_ingest::{IngestError, oss::Form};
 use flowaudit_lake::read;
 use flowaudit_lake::table::gaps::GapRow;

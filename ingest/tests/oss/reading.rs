@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use flowaudit_ingest::IngestError;
+use flowaudit_ingest::Stop;
 use flowaudit_ingest::oss::{Event, PathFormat, PullSettings, Start, pull};
-use flowaudit_ingest::sls::Stop;
 use flowaudit_lake::table::gaps::GapRow;
 use flowaudit_lake::{LakeError, read};
 

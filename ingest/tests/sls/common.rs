@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowaudit_ingest::IngestError;
+use flowaudit_ingest::Stop;
 use flowaudit_ingest::sls::{
-    Client, ClientSettings, Credentials, Event, Fixed, PullSettings, PullSummary, Stop, pull,
+    Client, ClientSettings, Credentials, Event, Fixed, PullSettings, PullSummary, pull,
 };
 use flowaudit_lake::table::flows;
 use flowaudit_lake::{Lake, Table, read};

@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowaudit_ingest::sls::{Client, Fixed, PullSettings, Stop, pull};
+use flowaudit_ingest::Stop;
+use flowaudit_ingest::sls::{Client, Fixed, PullSettings, pull};
 use flowaudit_lake::Lake;
 
 use crate::common::{Place, check_once, client_settings, credentials, quick};

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use flowaudit_ingest::IngestError;
+use flowaudit_ingest::Stop;
 use flowaudit_ingest::sls::credentials::Getting;
-use flowaudit_ingest::sls::{Class, Client, Credentials, Event, Provider, Stop, pull};
+use flowaudit_ingest::sls::{Class, Client, Credentials, Event, Provider, pull};
 
 use crate::common::{Place, client_settings, credentials, quick};
 use crate::fake::world::Fault;

@@ -3,7 +3,8 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use flowaudit_ingest::sls::{GroupSettings, PullSettings, Stop, pull};
+use flowaudit_ingest::Stop;
+use flowaudit_ingest::sls::{GroupSettings, PullSettings, pull};
 use flowaudit_lake::{Lake, Table};
 
 use crate::common::{Place, check_once, client, quick};

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use chrono::DateTime;
+use flowaudit_ingest::Stop;
 use flowaudit_ingest::sls::unpack::Packing;
-use flowaudit_ingest::sls::{Event, Place as At, PullSettings, Stop, pull};
+use flowaudit_ingest::sls::{Event, Place as At, PullSettings, pull};
 
 use flowaudit_ingest::IngestError;
 use flowaudit_lake::store::{FailAt, Failure, Local};

@@ -119,8 +119,10 @@ pub(super) fn help(error: &str) -> Option<String> {
         .map(|(_, help)| (*help).to_string())
 }
 
-fn is_loopback(host: &str) -> bool {
-    let name = host_name(host.split('/').next().unwrap_or(host));
+fn is_loopback(rest: &str) -> bool {
+    let host = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    // What stands before an `@` is a user, whatever it looks like.
+    let name = host_name(host.rsplit('@').next().unwrap_or(host));
     let ip: Option<std::net::IpAddr> = name.parse().ok();
     name == "localhost" || ip.is_some_and(|ip| ip.is_loopback())
 }
@@ -143,9 +145,16 @@ mod tests {
     fn what_is_missing_is_said_before_anybody_is_asked() {
         let error = bucket("logs", &BTreeMap::new()).unwrap_err();
         assert!(error.to_string().contains("AWS_ACCESS_KEY_ID"));
-        let error = with(&[("AWS_ENDPOINT_URL", "http://s3.example.org:9000")]).unwrap_err();
-        assert!(matches!(error, S3Error::Insecure(_)), "{error}");
-        assert!(error.help().unwrap().contains("AWS_ALLOW_HTTP"));
+        for plain in [
+            "http://s3.example.org:9000",
+            "http://localhost:1@s3.example.org/",
+            "http://127.0.0.1@s3.example.org",
+            "http://s3.example.org?@127.0.0.1",
+        ] {
+            let error = with(&[("AWS_ENDPOINT_URL", plain)]).unwrap_err();
+            assert!(matches!(error, S3Error::Insecure(_)), "{error}");
+            assert!(error.help().unwrap().contains("AWS_ALLOW_HTTP"));
+        }
         for fine in [
             [("AWS_ENDPOINT_URL", "http://127.0.0.1:8333")].as_slice(),
             &[("AWS_ENDPOINT_URL", "http://[::1]:8333")],

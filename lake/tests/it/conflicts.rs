@@ -6,11 +6,10 @@ use flowaudit_lake::checkpoint::Position;
 use flowaudit_lake::layout::HOUR_MARGIN_US;
 use flowaudit_lake::store::Memory;
 use flowaudit_lake::table::edges::EdgeRow;
-use flowaudit_lake::{Batch, Hour, Lake, LakeError, Partition, Table, read};
+use flowaudit_lake::{Batch, Lake, LakeError, Partition, Table, read};
 
-use crate::numbers::{SOURCE, START_US, check_whole, edge, fill, ingest, read_up_to};
+use crate::numbers::{HOUR, SOURCE, check_whole, edge, fill, ingest, read_up_to};
 
-const HOUR: Hour = Hour(START_US / 3_600_000_000);
 const PLACE: Partition = Partition::Hour(HOUR);
 
 fn lake() -> (Lake, Memory) {

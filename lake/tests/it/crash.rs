@@ -5,17 +5,16 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use flowaudit_lake::table::edges::EdgeRow;
-use flowaudit_lake::{Hour, Lake, Partition, Table, read};
+use flowaudit_lake::{Lake, Table, read};
 use rand::{Rng, SeedableRng};
 
-use crate::numbers::{START_US, edge, fill, flows_due, flows_in, read_up_to};
+use crate::numbers::{flows_due, flows_in, go_on_for_ever, read_up_to};
 
 const ROOT: &str = "LAKE_TEST_CRASH_ROOT";
 const SEED: u64 = 20_261_124;
 const KILLS: u64 = 60;
 /// A busy machine needs more of them to meet as many batches under way.
 const KILLS_MAX: u64 = 4 * KILLS;
-const HOUR: Hour = Hour(START_US / 3_600_000_000);
 
 /// Runs in the child: goes on where the checkpoint says, batch by batch, until it is killed.
 #[test]
@@ -24,19 +23,7 @@ fn child() {
         return;
     };
     let lake = Lake::create_or_open(root).unwrap();
-    loop {
-        let snapshot = lake.snapshot().unwrap();
-        let from = read_up_to(&snapshot, "0");
-        let to = from + 1 + from % 29;
-        let mut batch = lake.batch("ingest").unwrap();
-        fill(&mut batch, "0", from, to).unwrap();
-        // The same batch replaces a partition, so that dying between renaming and removing is met too.
-        batch.replace(Table::Edges, Partition::Hour(HOUR));
-        batch
-            .write_rows(Partition::Hour(HOUR), &[edge(HOUR, to as i64)])
-            .unwrap();
-        batch.publish().unwrap();
-    }
+    go_on_for_ever(&lake);
 }
 
 fn run_for(root: &Path, time: Duration) {

@@ -7,12 +7,10 @@ use flowaudit_lake::layout::{BatchId, COMMITS};
 use flowaudit_lake::store::{
     FailAt, Failure, Local, Memory, Put, ReadAt, Stage, Store, StoreError,
 };
-use flowaudit_lake::{Hour, Lake, LakeError, Partition, Table, read};
+use flowaudit_lake::{Lake, LakeError, Partition, Table, read};
 
-use crate::numbers::{START_US, check_whole, edge, fill, ingest, read_up_to};
+use crate::numbers::{HOUR, check_whole, edge, fill, ingest, read_up_to};
 use flowaudit_lake::table::edges::EdgeRow;
-
-const HOUR: Hour = Hour(START_US / 3_600_000_000);
 
 /// The scenario: a lake with flows and edges; then one batch adds flows of three hours and replaces the edges of one.
 fn prepare(store: Arc<dyn Store>) {

@@ -10,6 +10,9 @@ use flowaudit_lake::{Batch, Hour, Lake, LakeError, Partition, Snapshot, Table, r
 pub(crate) const SOURCE: &str = "numbers";
 /// 2026-11-24T08:00:00Z
 pub(crate) const START_US: i64 = 1_795_507_200_000_000;
+
+/// Their hour.
+pub(crate) const HOUR: Hour = Hour(START_US / 3_600_000_000);
 /// Two and a half minutes: 24 numbers to the hour.
 const STEP_US: i64 = 150_000_000;
 
@@ -169,5 +172,21 @@ pub(crate) fn edge(hour: Hour, records: i64) -> EdgeRow {
         records,
         client_addrs: None,
         server_addrs: None,
+    }
+}
+
+/// Goes on where the checkpoint says, batch by batch, until the process is killed.
+pub(crate) fn go_on_for_ever(lake: &Lake) -> ! {
+    loop {
+        let from = read_up_to(&lake.snapshot().unwrap(), "0");
+        let to = from + 1 + from % 29;
+        let mut batch = lake.batch("ingest").unwrap();
+        fill(&mut batch, "0", from, to).unwrap();
+        // The same batch replaces a partition, so that dying between renaming and removing is met too.
+        batch.replace(Table::Edges, Partition::Hour(HOUR));
+        batch
+            .write_rows(Partition::Hour(HOUR), &[edge(HOUR, to as i64)])
+            .unwrap();
+        batch.publish().unwrap();
     }
 }

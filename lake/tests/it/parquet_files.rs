@@ -12,9 +12,7 @@ use flowaudit_lake::{Hour, Lake, LakeError, Partition, Table, read};
 use parquet::basic::{Compression, Encoding, Type};
 use parquet::file::metadata::ParquetMetaDataReader;
 
-use crate::numbers::{START_US, flow};
-
-const HOUR: Hour = Hour(START_US / 3_600_000_000);
+use crate::numbers::{HOUR, START_US, flow};
 
 /// A file of many rows of which every source address is another.
 fn lake_of(rows: u64) -> (Lake, Memory) {

@@ -2,15 +2,14 @@
 
 use std::process::{Child, Command};
 
-use flowaudit_lake::{Hour, Lake, LakeError, Partition, Table, read};
+use flowaudit_lake::{Lake, LakeError, Partition, Table, read};
 
-use crate::numbers::{START_US, check_whole, edge, ingest, read_up_to};
+use crate::numbers::{HOUR, check_whole, edge, ingest, read_up_to};
 use flowaudit_lake::table::edges::EdgeRow;
 
 const ROOT: &str = "LAKE_TEST_WRITERS_ROOT";
 const SHARD: &str = "LAKE_TEST_WRITERS_SHARD";
 const BATCHES: u64 = 40;
-const HOUR: Hour = Hour(START_US / 3_600_000_000);
 
 /// Runs in the child: its own shard, and the one partition that all fight for.
 #[test]

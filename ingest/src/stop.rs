@@ -1,8 +1,20 @@
-//! The wish that a run ends: finish what is in hand, publish, leave.
+//! The threads that wait for the network, and the wish that a run ends: finish what is in hand, publish, leave.
 
 use std::sync::Arc;
 
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
+
+use crate::run::IngestError;
+
+/// Threads to wait in: what comes is worked on elsewhere.
+pub(crate) fn runtime() -> Result<Runtime, IngestError> {
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(IngestError::Runtime)
+}
 
 /// Shared by whoever wishes and whoever heeds.
 #[derive(Debug, Clone)]
