@@ -1,12 +1,9 @@
-//! `inventory`: who held which address when, and what was declared.
-
-use std::net::IpAddr;
+//! `inventory import`: Kubernetes objects from files into the lake.
 
 use chrono::Utc;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 use flowaudit_ingest::Severity as ProblemSeverity;
-use flowaudit_ingest::inventory::{Coverage, ImportSettings, ImportSummary, import, who};
-use flowaudit_lake::Lake;
+use flowaudit_ingest::inventory::{Coverage, ImportSettings, ImportSummary, import};
 use flowaudit_rules::kubernetes::{Issue, Severity};
 use serde::Serialize;
 
@@ -15,24 +12,10 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Word, say, tell};
 use crate::output::{self, counted};
 use crate::settings::{self, Everywhere, Typed};
-use crate::when::{self, When, rfc3339};
+use crate::when::{When, rfc3339};
 
 /// Contradictions told one by one; a wrong `--at` makes thousands.
 const CONTRADICTIONS_TOLD: usize = 10;
-
-/// Who held which address when, and what was declared.
-#[derive(Debug, Subcommand)]
-#[command(after_help = "\
-Examples:
-  kubectl get nodes,namespaces,pods,services,replicasets,jobs,networkpolicies -A -o yaml | flowaudit inventory import -
-  flowaudit inventory import snapshots/
-  flowaudit inventory who 10.0.3.7 --at 2026-11-23T08:00:00Z")]
-pub(crate) enum Inventory {
-    /// Brings Kubernetes objects into the lake, from `kubectl get -o yaml|json` or `kubectl get --watch`
-    Import(Import),
-    /// Tells who held an address
-    Who(Who),
-}
 
 /// Brings Kubernetes objects into the lake.
 ///
@@ -67,16 +50,6 @@ pub(crate) enum Shows {
     Partial,
 }
 
-/// Tells who held an address.
-#[derive(Debug, Args)]
-pub(crate) struct Who {
-    /// The address
-    addr: IpAddr,
-    /// When: RFC 3339, or how long ago [default: now]
-    #[arg(long, value_name = "TIME")]
-    at: Option<When>,
-}
-
 #[derive(Serialize)]
 struct ImportReport {
     files: u64,
@@ -89,34 +62,8 @@ struct ImportReport {
     contradictions: usize,
 }
 
-#[derive(Serialize)]
-struct Held {
-    addr: String,
-    certainty: &'static str,
-    kind: String,
-    cluster: String,
-    namespace: Option<String>,
-    name: String,
-    uid: Option<String>,
-    workload_kind: Option<String>,
-    workload: Option<String>,
-    node: Option<String>,
-    valid_from: String,
-    valid_to: Option<String>,
-}
-
-impl Inventory {
-    /// Runs the command.
-    pub(crate) fn run(&self, everywhere: &Everywhere) -> Result<Exit, Failure> {
-        match self {
-            Inventory::Import(command) => command.run(everywhere),
-            Inventory::Who(command) => command.run(everywhere),
-        }
-    }
-}
-
 impl Import {
-    fn run(&self, everywhere: &Everywhere) -> Result<Exit, Failure> {
+    pub(super) fn run(&self, everywhere: &Everywhere) -> Result<Exit, Failure> {
         let settings = Typed::new(everywhere)?.cluster(&self.cluster).check()?;
         let now = Utc::now();
         let import_settings = ImportSettings {
@@ -155,61 +102,6 @@ impl Import {
             );
             return Ok(Exit::Failed);
         }
-        Ok(Exit::Clean)
-    }
-}
-
-impl Who {
-    fn run(&self, everywhere: &Everywhere) -> Result<Exit, Failure> {
-        let settings = Typed::new(everywhere)?.check()?;
-        let lake: Lake = settings.open_lake()?;
-        let at = when::or_now(self.at, Utc::now());
-        let held = who(&lake, self.addr, at)?.into_iter().map(|held| Held {
-            addr: held.row.addr,
-            certainty: if held.surely { "surely" } else { "possibly" },
-            kind: held.row.kind,
-            cluster: held.row.cluster,
-            namespace: held.row.namespace,
-            name: held.row.name,
-            uid: held.row.uid,
-            workload_kind: held.row.workload_kind,
-            workload: held.row.workload,
-            node: held.row.node,
-            valid_from: rfc3339(held.row.valid_from_us),
-            valid_to: held.row.valid_to_us.map(rfc3339),
-        });
-        let held: Vec<Held> = held.collect();
-        if held.is_empty() {
-            let at = rfc3339(at.timestamp_micros());
-            settings.tell(format!(
-                "nobody is known to have held {} at {at}",
-                self.addr
-            ));
-            if settings.output == output::Format::Table {
-                return Ok(Exit::Clean);
-            }
-        }
-        let headers = ["held", "kind", "name", "workload", "node", "from", "to"];
-        output::list(settings.output, &held, &headers, |row| {
-            let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-            let workload = match (&row.workload_kind, &row.workload) {
-                (Some(kind), Some(name)) => format!("{kind} {name}"),
-                _ => "-".to_owned(),
-            };
-            let name = match &row.namespace {
-                Some(namespace) => format!("{namespace}/{}", row.name),
-                None => row.name.clone(),
-            };
-            vec![
-                row.certainty.to_owned(),
-                row.kind.clone(),
-                name,
-                workload,
-                or_dash(&row.node),
-                row.valid_from.clone(),
-                or_dash(&row.valid_to),
-            ]
-        })?;
         Ok(Exit::Clean)
     }
 }
