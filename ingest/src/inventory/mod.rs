@@ -10,6 +10,8 @@ pub mod ledger;
 pub mod sighting;
 pub mod watch;
 
+pub mod live;
+
 pub mod change;
 pub mod rows;
 
