@@ -244,7 +244,11 @@ fn pod_shape(pod: &Pod) -> Shape {
 #[must_use]
 pub fn declared(object: &Object) -> Option<(String, Facts)> {
     let is_policy = object.body.is_policy();
-    if matches!(object.body, Body::Pod(_) | Body::Other) {
+    // What Terway writes down says something of pods, and changes with every one of them.
+    if matches!(
+        object.body,
+        Body::Pod(_) | Body::TerwayNode(_) | Body::NodeRuntime(_) | Body::PodEni(_) | Body::Other
+    ) {
         return None;
     }
     let created = object.created.map(us);

@@ -1,6 +1,7 @@
 //! The world at one instant: who exists, with which labels, ports and addresses.
 
 mod change;
+pub mod endpoint_slice;
 pub mod namespace;
 pub mod node;
 pub mod pod;
@@ -14,6 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::OnceLock;
 
+pub use endpoint_slice::{EndpointSlice, SliceEndpoint, SlicePort, Target};
 use foldhash::fast::RandomState;
 pub use namespace::{NAME_LABEL, Namespace};
 pub use node::Node;

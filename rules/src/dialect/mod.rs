@@ -25,6 +25,10 @@ pub(crate) fn lower(bodies: &[&Body]) -> Vec<Policy> {
             | Body::Controller(_)
             | Body::Calico(_)
             | Body::Terway(_)
+            | Body::EndpointSlice(_)
+            | Body::TerwayNode(_)
+            | Body::NodeRuntime(_)
+            | Body::PodEni(_)
             | Body::Cilium(_)
             | Body::CiliumCidrGroup(_)
             | Body::Other => {}

@@ -8,8 +8,8 @@ use super::names::NAME_LENGTH_MAX;
 use super::tree::Value;
 use crate::cidr;
 use crate::cluster::{
-    ContainerPort, Namespace, Node, Phase, Pod, PodTimes, PortOwner, Protocol, Service,
-    ServicePort, TargetPort,
+    ContainerPort, EndpointSlice, Namespace, Node, Phase, Pod, PodTimes, PortOwner, Protocol,
+    Service, ServicePort, SliceEndpoint, SlicePort, Target, TargetPort, endpoint_slice,
 };
 
 pub(crate) fn namespace(common: &Metadata) -> Namespace {
@@ -105,7 +105,7 @@ fn addresses(status: &Field<'_, '_>, many: &str, one: &str, notes: &mut Notes<'_
 }
 
 /// An address. One that cannot be read is reported and left out, not the object it stands in.
-fn address(field: &Field<'_, '_>, notes: &mut Notes<'_>) -> Option<IpAddr> {
+pub(crate) fn address(field: &Field<'_, '_>, notes: &mut Notes<'_>) -> Option<IpAddr> {
     let text = field
         .short_text(64, notes)
         .filter(|text| !text.is_empty())?;
@@ -317,4 +317,62 @@ fn service_port(entry: &Field<'_, '_>, notes: &mut Notes<'_>) -> Option<ServiceP
         target: target?,
         node_port,
     })
+}
+
+pub(crate) fn endpoint_slice(
+    common: &Metadata,
+    root: &Field<'_, '_>,
+    notes: &mut Notes<'_>,
+) -> EndpointSlice {
+    let short = |field: Field<'_, '_>, notes: &mut Notes<'_>| {
+        let text = field.short_text(NAME_LENGTH_MAX, notes);
+        text.filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    // Slices of names (`addressType: FQDN`) say nothing of addresses.
+    let is_of_names = root.get("addressType").text(notes) == Some("FQDN");
+    let mut endpoints = Vec::new();
+    for entry in root.get("endpoints").items(notes) {
+        let mut addresses = Vec::new();
+        if !is_of_names {
+            for item in entry.get("addresses").items(notes) {
+                addresses.extend(address(&item, notes));
+            }
+        }
+        let conditions = entry.get("conditions");
+        let target = entry.get("targetRef");
+        endpoints.push(SliceEndpoint {
+            addresses,
+            ready: conditions.get("ready").bool(notes).unwrap_or(true),
+            serving: conditions.get("serving").bool(notes).unwrap_or(true),
+            terminating: conditions.get("terminating").bool(notes).unwrap_or(false),
+            node: short(entry.get("nodeName"), notes),
+            target: (!target.is_absent()).then(|| Target {
+                kind: short(target.get("kind"), notes).unwrap_or_default(),
+                namespace: short(target.get("namespace"), notes),
+                name: short(target.get("name"), notes).unwrap_or_default(),
+                uid: short(target.get("uid"), notes).unwrap_or_default(),
+            }),
+        });
+    }
+    let mut ports = Vec::new();
+    for entry in root.get("ports").items(notes) {
+        let number = entry.get("port");
+        let port = match number.value() {
+            None | Some(Value::Int(0)) => None,
+            Some(_) => number.port(notes),
+        };
+        ports.extend(
+            protocol(&entry.get("protocol"), notes).map(|protocol| SlicePort {
+                name: short(entry.get("name"), notes),
+                port,
+                protocol,
+            }),
+        );
+    }
+    EndpointSlice {
+        namespace: common.namespace.clone().unwrap_or_default(),
+        service: common.labels.get(endpoint_slice::SERVICE_LABEL).cloned(),
+        endpoints,
+        ports,
+    }
 }

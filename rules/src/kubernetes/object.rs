@@ -5,13 +5,15 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 
 use super::Issue;
-use crate::cluster::{Labels, Namespace, Node, Owner, Owners, Pod, Service, ServiceAccount};
+use crate::cluster::{
+    EndpointSlice, Labels, Namespace, Node, Owner, Owners, Pod, Service, ServiceAccount,
+};
 use crate::dialect::ack;
 use crate::dialect::admin_policy::AdminPolicy;
 use crate::dialect::calico;
 use crate::dialect::cilium;
 use crate::dialect::network_policy::NetworkPolicy;
-use crate::terway::Terway;
+use crate::terway::{NodeRuntime, PodEni, Terway, TerwayNode};
 
 /// What one text held.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -95,6 +97,14 @@ pub enum Body {
     Cilium(Box<cilium::CiliumPolicy>),
     /// `cilium.io` CiliumCIDRGroup.
     CiliumCidrGroup(cilium::CidrGroup),
+    /// `discovery.k8s.io` EndpointSlice.
+    EndpointSlice(EndpointSlice),
+    /// `network.alibabacloud.com` Node: which addresses Terway bound to which pods.
+    TerwayNode(TerwayNode),
+    /// `network.alibabacloud.com` NodeRuntime: which pods gave their addresses back.
+    NodeRuntime(NodeRuntime),
+    /// `network.alibabacloud.com` PodENI: the interfaces of a pod's own.
+    PodEni(PodEni),
     /// Any other kind.
     Other,
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 
 use super::{Body, Object};
-use crate::cluster::{Node, Owner, Pod, PortOwner, Service, TargetPort};
+use crate::cluster::{EndpointSlice, Node, Owner, Pod, PortOwner, Service, TargetPort};
 use crate::dialect::{ack, admin_policy, calico, cilium, network_policy};
 use crate::selector::{Operator, Selector};
 use crate::terway;
@@ -34,12 +34,26 @@ impl Object {
             Body::AckGlobalNetworkPolicy(policy) => (ack::print::spec(policy), Value::Null),
             Body::Calico(resource) => (calico::print::spec(resource), Value::Null),
             Body::CiliumCidrGroup(group) => (cilium::print::group(group), Value::Null),
-            Body::Namespace(_)
+            Body::TerwayNode(node) => terway::binding::print_node(node),
+            Body::NodeRuntime(runtime) => {
+                (Value::Null, terway::binding::print_node_runtime(runtime))
+            }
+            Body::PodEni(_)
+            | Body::EndpointSlice(_)
+            | Body::Namespace(_)
             | Body::Controller(_)
             | Body::ServiceAccount(_)
             | Body::Cilium(_)
             | Body::Terway(_)
             | Body::Other => (Value::Null, Value::Null),
+        };
+        let (annotations, spec, status) = match &self.body {
+            Body::PodEni(pod_eni) => terway::binding::print_pod_eni(pod_eni),
+            _ => (Value::Null, spec, status),
+        };
+        let (endpoints, ports) = match &self.body {
+            Body::EndpointSlice(slice) => slice_parts(slice),
+            _ => (None, None),
         };
         let specs = match &self.body {
             Body::Cilium(policy) => cilium::print::specs(policy),
@@ -57,12 +71,15 @@ impl Object {
                 "creationTimestamp": self.created.map(time),
                 "deletionTimestamp": self.deletion.map(time),
                 "labels": if self.labels.is_empty() { Value::Null } else { json!(self.labels) },
+                "annotations": annotations,
                 "ownerReferences": owner.map(|owner| [controller(owner)]),
             })),
             "data": match &self.body {
                 Body::Terway(terway) => terway::print(terway),
                 _ => Value::Null,
             },
+            "endpoints": endpoints,
+            "ports": ports,
             "spec": some_map(spec),
             "specs": specs,
             "status": some_map(status),
@@ -243,4 +260,30 @@ fn service_parts(service: &Service) -> (Value, Value) {
     let status =
         prune(json!({ "loadBalancer": ingress.map(|ingress| json!({ "ingress": ingress })) }));
     (spec, status)
+}
+
+/// Endpoints and ports.
+fn slice_parts(slice: &EndpointSlice) -> (Option<Vec<Value>>, Option<Vec<Value>>) {
+    let endpoints = slice.endpoints.iter().map(|endpoint| {
+        let conditions = prune(json!({
+            "ready": (!endpoint.ready).then_some(false),
+            "serving": (!endpoint.serving).then_some(false),
+            "terminating": endpoint.terminating.then_some(true),
+        }));
+        prune(json!({
+            "addresses": texts(&endpoint.addresses),
+            "conditions": some_map(conditions),
+            "nodeName": endpoint.node,
+            "targetRef": endpoint.target.as_ref().map(|target| prune(json!({
+                "kind": some_text(&target.kind), "namespace": target.namespace, "name": some_text(&target.name),
+                "uid": some_text(&target.uid),
+            }))),
+        }))
+    });
+    let ports = slice.ports.iter().map(|port| {
+        prune(
+            json!({ "name": port.name, "port": port.port, "protocol": port.protocol.to_string() }),
+        )
+    });
+    (some_list(endpoints.collect()), some_list(ports.collect()))
 }

@@ -282,6 +282,11 @@ enum Known {
         is_namespaced: bool,
     },
     CiliumCidrGroup,
+    EndpointSlice,
+    /// `network.alibabacloud.com` Node, NodeRuntime and PodENI.
+    TerwayNode,
+    NodeRuntime,
+    PodEni,
     /// A policy kind whose meaning is not part of this version.
     UnjudgedPolicy,
     Other,
@@ -300,6 +305,10 @@ impl Known {
                 | Self::Controller
                 | Self::ConfigMap
                 | Self::CiliumCidrGroup
+                | Self::EndpointSlice
+                | Self::TerwayNode
+                | Self::NodeRuntime
+                | Self::PodEni
                 | Self::Other
         )
     }
@@ -342,6 +351,10 @@ impl Known {
                 Self::Admin(policy::Kind::ClusterNetworkPolicy)
             }
             ("network.alibabacloud.com", "GlobalNetworkPolicy") => Self::AckGlobalNetworkPolicy,
+            ("network.alibabacloud.com", "Node") => Self::TerwayNode,
+            ("network.alibabacloud.com", "NodeRuntime") => Self::NodeRuntime,
+            ("network.alibabacloud.com", "PodENI") => Self::PodEni,
+            ("discovery.k8s.io", "EndpointSlice") => Self::EndpointSlice,
             ("cilium.io", "CiliumNetworkPolicy") if version == "v2" => Self::Cilium {
                 is_namespaced: true,
             },
@@ -391,6 +404,9 @@ fn is_list_kind(item_kind: &str) -> bool {
             | "CiliumNetworkPolicy"
             | "CiliumClusterwideNetworkPolicy"
             | "CiliumCIDRGroup"
+            | "EndpointSlice"
+            | "NodeRuntime"
+            | "PodENI"
     ) || calico::read::is_namespaced(item_kind).is_some()
 }
 
@@ -417,6 +433,8 @@ fn check_scope(known: Known, fields: &Field<'_, '_>, common: &mut Metadata, note
         | Known::Admin(_)
         | Known::AckGlobalNetworkPolicy
         | Known::CiliumCidrGroup
+        | Known::TerwayNode
+        | Known::NodeRuntime
         | Known::Cilium {
             is_namespaced: false,
         }
@@ -479,6 +497,10 @@ fn body(
         Known::CiliumCidrGroup => {
             Body::CiliumCidrGroup(cilium::read::cidr_group(common, root, notes))
         }
+        Known::EndpointSlice => Body::EndpointSlice(kinds::endpoint_slice(common, root, notes)),
+        Known::TerwayNode => Body::TerwayNode(terway::binding::node(root, notes)),
+        Known::NodeRuntime => Body::NodeRuntime(terway::binding::node_runtime(root, notes)),
+        Known::PodEni => Body::PodEni(terway::binding::pod_eni(root, notes)),
         Known::UnjudgedPolicy => {
             notes.warn_of(
                 Cause::NotEvaluated,

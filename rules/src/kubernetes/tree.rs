@@ -75,6 +75,8 @@ impl<'de> DeserializeSeed<'de> for Answer {
 enum Spot {
     Document,
     Metadata,
+    /// Only the one that names the pod of a PodENI: others hold whole manifests.
+    Annotations,
     /// The data of a ConfigMap: only what Terway's has, never that of a Secret.
     Data,
     Spec,
@@ -98,11 +100,21 @@ impl Spot {
                 "data" => Some(Self::Data),
                 "items" | "object" => Some(Self::Document),
                 _ => wanted(
-                    matches!(key, "apiVersion" | "kind" | "type" | "code" | "message"),
+                    matches!(
+                        key,
+                        "apiVersion" | "kind" | "type" | "code" | "message"
+                            // What a slice has beside a spec.
+                            | "addressType" | "endpoints" | "ports"
+                    ),
                     Self::Whole,
                 ),
             },
-            Self::Metadata => wanted(!matches!(key, "managedFields" | "annotations"), Self::Whole),
+            Self::Metadata => match key {
+                "managedFields" => None,
+                "annotations" => Some(Self::Annotations),
+                _ => Some(Self::Whole),
+            },
+            Self::Annotations => wanted(key == crate::terway::binding::POD_UID, Self::Whole),
             Self::Data => wanted(crate::terway::DATA_KEYS.contains(&key), Self::Whole),
             Self::Spec => match key {
                 "containers" | "initContainers" => Some(Self::Container),
@@ -113,7 +125,7 @@ impl Spot {
             Self::Status => match key {
                 "containerStatuses" | "initContainerStatuses" => Some(Self::ContainerStatus),
                 "phase" | "podIP" | "podIPs" | "hostIP" | "hostIPs" | "conditions"
-                | "addresses" | "loadBalancer" => Some(Self::Whole),
+                | "addresses" | "loadBalancer" | "networkInterfaces" | "pods" => Some(Self::Whole),
                 _ => None,
             },
             Self::ContainerStatus => wanted(matches!(key, "state" | "lastState"), Self::Whole),

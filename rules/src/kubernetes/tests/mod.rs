@@ -1,5 +1,6 @@
 //! Reading what others wrote: forms of input, broken input, and printing back.
 
+mod addresses;
 mod kinds;
 
 use super::*;

@@ -4,12 +4,16 @@
 //! engine there is; `disable_network_policy` switches it off. Nodes whose pods each have an ENI of their own enforce
 //! nothing, whatever the ConfigMap says.
 
+pub mod binding;
+
 use serde_json::{Value, json};
 
 use crate::cluster::Node;
 use crate::kubernetes::field::{Field, Notes};
 use crate::kubernetes::{Body, Object};
 use crate::reading::Engine;
+
+pub use binding::{Binding, NodeRuntime, PodEni, PodName, TerwayNode};
 
 /// The namespace and name of Terway's ConfigMap.
 pub(crate) const CONFIG: (&str, &str) = ("kube-system", "eni-config");
@@ -77,7 +81,11 @@ pub(crate) fn read(root: &Field<'_, '_>, notes: &mut Notes<'_>) -> Terway {
     let data = root.get("data");
     data.expect_map(notes);
     let mut terway = Terway {
-        is_disabled: data.get("disable_network_policy").text(notes) == Some("true"),
+        // Terway switches policies off for anything but these words (history 5.3).
+        is_disabled: !matches!(
+            data.get("disable_network_policy").text(notes),
+            None | Some("" | "0" | "false")
+        ),
         ..Terway::default()
     };
     for key in ["10-terway.conf", "10-terway.conflist"] {
@@ -165,7 +173,22 @@ mod tests {
         check(off, Engine::None);
         let ipvlan = conf(", \"eniip_virtual_type\": \"IPVlan\"");
         check(&format!("{off}, {ipvlan}"), Engine::None);
-        check("disable_network_policy: \"false\"", Engine::Felix);
+        check("disable_network_policy: \"yes\"", Engine::None);
+        for on in ["false", "0", ""] {
+            check(&format!("disable_network_policy: \"{on}\""), Engine::Felix);
+        }
+    }
+
+    #[test]
+    fn credentials_in_it_are_not_kept() {
+        let text = "kind: ConfigMap\napiVersion: v1\nmetadata: {name: eni-config, namespace: kube-system}\ndata: {eni_conf: '{\"access_key\": \"AKEY\", \"access_secret\": \"ASECRET\"}', disable_network_policy: \"false\"}\n";
+        let manifest = kubernetes::read("f", text);
+        let kept = format!("{:?} {}", manifest.objects, manifest.objects[0].to_json());
+        assert!(
+            !kept.contains("AKEY") && !kept.contains("ASECRET"),
+            "{kept}"
+        );
+        assert!(kept.contains("eni-config"));
     }
 
     #[test]
