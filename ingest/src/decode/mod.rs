@@ -1,9 +1,10 @@
 //! Bytes → raw records. Everything here is a function of its arguments: no files, no clock.
 //!
 //! [`compressed`] undoes gzip, zstd and [`snappy`], [`split`] cuts the decoded bytes into pieces of bounded size, [`format`] says
-//! from the first pieces how the rest is written, and one decoder per format turns a piece into a [`RawRecord`].
+//! from the first pieces how the rest is written, and one decoder per format turns a piece into a [`RawRecord`]. Parquet is read from its end, by [`columns`].
 //! What cannot be read is an [`Unreadable`] with its reason, never a panic and never the end of the stream.
 
+pub mod columns;
 pub mod compressed;
 pub mod csv;
 pub mod field;

@@ -1,6 +1,10 @@
 //! Ingest over real files and a real lake.
 
 #[cfg(test)]
+mod by_hand;
+#[cfg(test)]
+mod columns;
+#[cfg(test)]
 mod common;
 #[cfg(test)]
 mod crash;

@@ -6,16 +6,16 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use flowaudit_ingest::decode::Format;
 use flowaudit_ingest::decode::text::Layout;
 use flowaudit_ingest::oss::{Form, PullSettings};
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, GzipLevel, ZstdLevel};
-use parquet::file::properties::WriterProperties;
+use parquet::basic::{GzipLevel, ZstdLevel};
 
 use crate::common::{BUCKET, Place, key, settings};
-use crate::records::{gzip, json, lines};
+use crate::parquet_objects::{COLUMNS, Compression, of as parquet, values};
+use crate::records::{gzip, lines};
 
 fn hadoop(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -46,37 +46,6 @@ fn packings(bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-const COLUMNS: [&str; 19] = [
-    "version",
-    "account-id",
-    "eni-id",
-    "vm-id",
-    "vswitch-id",
-    "vpc-id",
-    "type",
-    "protocol",
-    "srcaddr",
-    "srcport",
-    "dstaddr",
-    "dstport",
-    "direction",
-    "action",
-    "packets",
-    "bytes",
-    "start",
-    "end",
-    "tcp-flags",
-];
-
-/// The values of record `n` in the order of the columns.
-fn values(n: u64) -> Vec<String> {
-    let record: serde_json::Value = serde_json::from_str(&json(n)).unwrap();
-    COLUMNS
-        .iter()
-        .map(|name| record[name].as_str().unwrap().to_owned())
-        .collect()
-}
-
 fn csv(range: std::ops::Range<u64>, delimiter: &str, header: bool) -> Vec<u8> {
     let mut text = String::new();
     if header {
@@ -86,62 +55,6 @@ fn csv(range: std::ops::Range<u64>, delimiter: &str, header: bool) -> Vec<u8> {
         text += &(values(n).join(delimiter) + "\n");
     }
     text.into_bytes()
-}
-
-fn parquet(
-    range: std::ops::Range<u64>,
-    compression: Compression,
-    typed: bool,
-    row_group: usize,
-) -> Vec<u8> {
-    let rows: Vec<Vec<String>> = range.map(values).collect();
-    let columns = COLUMNS.iter().enumerate().map(|(at, name)| {
-        let texts = || rows.iter().map(|row| row[at].as_str());
-        let numeric = typed
-            && [
-                "protocol",
-                "srcport",
-                "dstport",
-                "packets",
-                "bytes",
-                "start",
-                "end",
-                "tcp-flags",
-            ]
-            .contains(name);
-        let array: ArrayRef = match *name {
-            "srcport" if typed => Arc::new(Int32Array::from_iter_values(
-                texts().map(|text| text.parse::<i32>().unwrap()),
-            )),
-            "packets" if typed => Arc::new(Float64Array::from_iter_values(
-                texts().map(|text| text.parse::<f64>().unwrap()),
-            )),
-            _ if numeric => Arc::new(Int64Array::from_iter_values(
-                texts().map(|text| text.parse::<i64>().unwrap()),
-            )),
-            _ => Arc::new(StringArray::from_iter_values(texts())),
-        };
-        // Other spellings, as people name columns.
-        let name = if typed {
-            name.replace('-', "_")
-        } else {
-            (*name).to_owned()
-        };
-        (name, array)
-    });
-    let other: ArrayRef = Arc::new(StringArray::from_iter_values(
-        rows.iter().map(|_| "flow_log"),
-    ));
-    let batch =
-        RecordBatch::try_from_iter(columns.chain([("__topic__".to_owned(), other)])).unwrap();
-    let properties = WriterProperties::builder()
-        .set_compression(compression)
-        .set_dictionary_enabled(compression != Compression::UNCOMPRESSED)
-        .set_max_row_group_row_count(Some(row_group))
-        .build();
-    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
-    writer.write(&batch).unwrap();
-    writer.into_inner().unwrap()
 }
 
 #[test]

@@ -9,8 +9,10 @@ mod fake_oss;
 mod records;
 
 mod common;
+mod parquet_objects;
 
 mod crash;
+mod deaths;
 mod faults;
 mod formats;
 mod reading;

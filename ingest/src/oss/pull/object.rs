@@ -9,11 +9,12 @@ use object_store::Error;
 
 use super::scan::Todo;
 use super::{Form, OssReadError, Problem, Pulling};
+use crate::decode::columns::Columns;
 use crate::decode::format::Decoder;
 use crate::decode::split::{KEPT_BYTES_MAX, Piece, PieceEnd};
 use crate::decode::{RawRecord, Unreadable};
 use crate::normalize::{Entry, normalize};
-use crate::oss::columns::Columns;
+use crate::oss::columns;
 use crate::oss::error::Fate;
 use crate::oss::fetch::{Failure, Fetched};
 use crate::oss::lines::{Lines, Stopped};
@@ -171,7 +172,8 @@ impl Pulling<'_> {
     fn columns(&mut self, progress: &mut Progress<'_>) -> Result<Outcome, IngestError> {
         let todo = progress.todo;
         let failure = Failure::default();
-        let mut columns = match Columns::open(&todo.object, todo.reached.at, &failure) {
+        let memory = self.settings.memory_bytes / 4;
+        let mut columns = match columns::open(&todo.object, todo.reached.at, memory, &failure) {
             Ok(columns) => columns,
             Err(Stopped::Fetching) => return self.unfetched(progress, failure.get()),
             Err(Stopped::Object(message, help)) => {
@@ -187,13 +189,13 @@ impl Pulling<'_> {
         };
         let mut at = todo.reached.at;
         loop {
-            let batch = match columns.next() {
+            let batch = match columns.next_rows() {
                 Ok(Some(batch)) => batch,
                 Ok(None) => break,
-                Err(stopped) => {
+                Err(not_read) => {
                     self.batch.packed_bytes += columns.take_bytes();
                     self.note(progress, reached(at));
-                    return match stopped {
+                    return match Stopped::from(not_read) {
                         Stopped::Fetching => self.unfetched(progress, failure.get()),
                         Stopped::Object(message, help) => {
                             self.refuse(&todo.key, todo.shard.clone(), todo.at, message, help);
