@@ -14,6 +14,7 @@ use thiserror::Error;
 use crate::decode::compressed::{Compression, Decompress};
 use crate::decode::split::{Pieces, Splitting};
 use crate::decode::text::Layout;
+use crate::kubernetes::KubernetesError;
 use crate::oss::OssReadError;
 use crate::reading::{Checkpoint, Opened, Reading};
 use crate::sls::SlsError;
@@ -144,6 +145,9 @@ pub enum IngestError {
     /// The bucket cannot be read. What was published before stays.
     #[error("cannot read from the bucket")]
     Oss(#[from] OssReadError),
+    /// The API server of a cluster failed, or refused. What was published before stays.
+    #[error("cannot watch the cluster")]
+    Kubernetes(#[from] KubernetesError),
     /// A newer version read the source.
     #[error("{0}")]
     Newer(String),
@@ -165,7 +169,11 @@ impl IngestError {
     /// Whether the arguments were at fault, and nothing was read or written.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        matches!(self, IngestError::Input(_))
+        match self {
+            IngestError::Input(_) => true,
+            IngestError::Kubernetes(error) => error.is_usage(),
+            _ => false,
+        }
     }
 
     /// What the reader of the message can do.
@@ -176,6 +184,7 @@ impl IngestError {
             IngestError::Lake(error) => error.help(),
             IngestError::Sls(error) => error.help(),
             IngestError::Oss(error) => error.help(),
+            IngestError::Kubernetes(error) => error.help(),
             IngestError::Newer(_) => Some("use that version or a later one".to_owned()),
             IngestError::Runtime(_) => {
                 Some("nothing was read; see how many threads this user may have".to_owned())

@@ -1,0 +1,194 @@
+//! What breaks, and what is made of it.
+
+use std::time::Duration;
+
+use crate::common::{Place, pod, short, until};
+use crate::listening::KINDS;
+
+/// After the watches of all kinds have begun.
+#[track_caller]
+fn settled(place: &Place) -> crate::common::Listening {
+    let listening = place.watch();
+    listening.until_listed(KINDS);
+    until("pods are watched", || place.watches("pods") > 0);
+    listening
+}
+
+fn has(texts: &[String], text: &str) -> bool {
+    texts.iter().any(|found| found == text)
+}
+
+#[test]
+fn a_watch_that_is_cut_goes_on_where_it_was() {
+    let place = Place::new();
+    place.pods(0..3);
+    let listening = settled(&place);
+    for n in 10..20 {
+        place.create("pods", pod(&format!("new-{n}"), n));
+        place.fake.world().cut();
+        let text = format!("put new-{n}");
+        listening.until("it is heard", |taken| has(&short(taken, "Pod"), &text));
+    }
+    let (taken, ended) = listening.end();
+    let of_pods = short(&taken, "Pod");
+    let puts = of_pods
+        .iter()
+        .filter(|text| text.starts_with("put"))
+        .count();
+    assert_eq!((puts, has(&of_pods, "lost")), (10, false), "{of_pods:?}");
+    assert_eq!((place.lists("pods"), ended.unwrap().relisted), (1, 0));
+    assert!(place.watches("pods") > 5);
+}
+
+#[track_caller]
+fn check_compaction(as_status: bool) {
+    let place = Place::new();
+    place.pods(0..3);
+    let listening = settled(&place);
+    {
+        let mut world = place.fake.world();
+        world.faults.gone_as_status = as_status;
+        let resource = world.resource("pods");
+        // Not to be seen: born and gone while nobody could hear of it, and one that is simply gone.
+        world.create(resource, pod("short", 77));
+        world.delete(resource, "shop", "short").unwrap();
+        world.delete(resource, "shop", "web-1").unwrap();
+        world.compact();
+        world.cut();
+    }
+    listening.until("pods are listed again", |taken| {
+        let of_pods = short(taken, "Pod");
+        of_pods.iter().filter(|text| *text == "end").count() == 2
+    });
+    place.create("pods", pod("after", 78));
+    listening.until("the watch goes on", |taken| {
+        has(&short(taken, "Pod"), "put after")
+    });
+    let (taken, _) = listening.end();
+    let of_pods = short(&taken, "Pod");
+    assert_eq!(
+        of_pods,
+        [
+            "list",
+            "is web-0",
+            "is web-1",
+            "is web-2",
+            "end",
+            "lost",
+            "list",
+            "is web-0",
+            "is web-2",
+            "end",
+            "put after"
+        ]
+    );
+}
+
+#[test]
+fn compaction_told_by_an_event() {
+    check_compaction(false);
+}
+
+#[test]
+fn compaction_told_by_the_status() {
+    check_compaction(true);
+}
+
+#[test]
+fn a_silent_connection_is_noticed() {
+    let place = Place::new();
+    place.pods(0..2);
+    let listening = settled(&place);
+    place.fake.world().faults.silent = true;
+    place.create("pods", pod("unheard", 5));
+    listening.until("the silence is noticed", |taken| {
+        has(&short(taken, "Pod"), "lost")
+    });
+    place.fake.world().faults.silent = false;
+    listening.until("pods are listed again", |taken| {
+        has(&short(taken, "Pod"), "is unheard")
+    });
+    let (taken, _) = listening.end();
+    // It did not come late as if it had just happened.
+    assert!(!has(&short(&taken, "Pod"), "put unheard"));
+}
+
+#[test]
+fn an_outage_is_waited_out_without_hurry() {
+    let place = Place::new();
+    place.pods(0..2);
+    let listening = settled(&place);
+    let before = {
+        let mut world = place.fake.world();
+        world.faults.away = true;
+        world.cut();
+        world.connections
+    };
+    std::thread::sleep(Duration::from_secs(3));
+    place.delete("pods", "shop", "web-0");
+    let tries = {
+        let mut world = place.fake.world();
+        world.faults.away = false;
+        world.connections - before
+    };
+    listening.until("pods are listed again", |taken| {
+        short(taken, "Pod")
+            .iter()
+            .filter(|text| *text == "end")
+            .count()
+            == 2
+    });
+    let (taken, _) = listening.end();
+    let of_pods = short(&taken, "Pod");
+    assert_eq!(
+        of_pods,
+        [
+            "list", "is web-0", "is web-1", "end", "lost", "list", "is web-1", "end"
+        ]
+    );
+    // Each kind at most every 100 ms, after some quicker tries.
+    let most = KINDS as u64 * 50;
+    assert!(tries <= most, "{tries} connections");
+    assert!(
+        taken.told.iter().any(|line| line.contains("Waiting")),
+        "{:?}",
+        taken.told
+    );
+}
+
+#[test]
+fn lists_that_break_off_are_begun_again() {
+    let place = Place::new();
+    place.pods(0..250);
+    place.fake.world().faults.cut_lists = 3;
+    let listening = settled(&place);
+    let (taken, _) = listening.end();
+    let of_pods = short(&taken, "Pod");
+    let last = of_pods.iter().rposition(|text| text == "list").unwrap();
+    assert_eq!(of_pods.len() - last, 252);
+    assert_eq!(of_pods.iter().filter(|text| *text == "end").count(), 1);
+}
+
+#[test]
+fn pages_that_come_slowly_are_waited_for() {
+    let place = Place::new();
+    place.pods(0..50);
+    place.fake.world().faults.slow = Some(Duration::from_millis(50));
+    let listening = settled(&place);
+    let (taken, _) = listening.end();
+    assert_eq!(short(&taken, "Pod").len(), 52);
+}
+
+#[test]
+fn a_busy_server_is_given_the_time_it_asks_for() {
+    let place = Place::new();
+    {
+        let mut world = place.fake.world();
+        world.faults.busy = 1;
+        world.faults.busy_seconds = 1;
+    }
+    let begun = std::time::Instant::now();
+    let listening = settled(&place);
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    listening.end().1.unwrap();
+}
