@@ -72,6 +72,7 @@ fn main() {
     let inventory = Inventory {
         endpoints: read::rows(&lake, &snapshot).expect("endpoints"),
         objects: read::rows(&lake, &snapshot).expect("objects"),
+        gaps: Vec::new(),
     };
     let hour = Hour::of_us(HOUR_US);
     let unit = Unit::of(&snapshot, hour, &Gaps::default());

@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use flowaudit_lake::Hour;
+
 use crate::alike::Alike;
 use crate::classify::Class;
 use crate::coverage::{Coverage, Step};
@@ -24,6 +26,10 @@ use crate::timeline::{Spans, Timeline};
 
 /// What deciding needs to know of the hour.
 pub struct Context<'a> {
+    /// The hour.
+    pub hour: Hour,
+    /// How far the clocks of two logs of the same packet may be apart.
+    pub apart_us: i64,
     /// Who held what.
     pub book: &'a Book,
     /// What was declared.
@@ -252,11 +258,18 @@ impl<'a> End<'a> {
     pub(crate) fn party(self) -> Party {
         let address = self.address;
         match self.held {
-            Held::By { identity, .. } | Held::Range { identity } => Party::Known {
+            Held::By { identity, .. } => Party::Known {
                 identity: *identity,
                 address,
             },
-            Held::External => Party::External { address },
+            Held::Range { identity } => Party::External {
+                range: Some(*identity),
+                address,
+            },
+            Held::External => Party::External {
+                range: None,
+                address,
+            },
             Held::Unclear(doubt) => Party::Unclear {
                 doubt: *doubt,
                 address,

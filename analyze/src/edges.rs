@@ -15,6 +15,7 @@ use ipnet::IpNet;
 
 use crate::classify::Class;
 use crate::fold::Traffic;
+use crate::identify::ranges::{CIDR_SET, kind_of_client};
 use crate::identify::{Book, Doubt, neighbourhood};
 use crate::judge::Judge;
 use crate::observe::Observed;
@@ -30,13 +31,17 @@ pub enum Party {
         /// The address.
         address: IpAddr,
     },
-    /// An address of nobody of ours.
+    /// An address of nobody of ours, in a range that has a name or not.
     External {
+        /// Number of the range's identity in the book.
+        range: Option<u32>,
         /// The address.
         address: IpAddr,
     },
     /// Many external addresses of one network.
     Folded {
+        /// Number of the range's identity in the book.
+        range: Option<u32>,
         /// /24 or /64.
         net: IpNet,
     },
@@ -180,8 +185,8 @@ impl Edges {
     /// Adds a decided tuple.
     pub fn add(&mut self, key: EdgeKey, sums: EdgeSums) {
         let (party, external_clients, address) = match (key.client, key.server) {
-            (Party::External { address }, party) => (party, true, address),
-            (party, Party::External { address }) => (party, false, address),
+            (Party::External { address, .. }, party) => (party, true, address),
+            (party, Party::External { address, .. }) => (party, false, address),
             _ => {
                 self.inside
                     .entry(key)
@@ -308,7 +313,8 @@ impl Outsiders {
 
 fn folded(key: EdgeKey, external_clients: bool) -> EdgeKey {
     let fold = |party: Party| match party {
-        Party::External { address } => Party::Folded {
+        Party::External { range, address } => Party::Folded {
+            range,
             net: neighbourhood(address),
         },
         other => other,
@@ -340,7 +346,8 @@ struct PartyColumns {
     addrs: Option<i64>,
 }
 
-fn party_columns(party: Party, count: AddressCount, book: &Book) -> PartyColumns {
+/// `end` is 0 for the client, 1 for the server.
+fn party_columns(party: Party, end: usize, count: AddressCount, book: &Book) -> PartyColumns {
     let nameless = |kind: &str, addr: String, identified_by| PartyColumns {
         kind: kind.into(),
         cluster: None,
@@ -353,13 +360,30 @@ fn party_columns(party: Party, count: AddressCount, book: &Book) -> PartyColumns
         identified_by,
         addrs: None,
     };
+    let of_range = |range: Option<u32>, addr| match range.map(|range| book.identity(range)) {
+        None => nameless("external", addr, "external"),
+        Some(range) => {
+            let kind = match end {
+                0 => kind_of_client(&range.kind, &range.name),
+                _ => &range.kind,
+            };
+            let by = match range.kind.as_str() {
+                CIDR_SET => CIDR_SET,
+                _ => "built-in-range",
+            };
+            PartyColumns {
+                cluster: Some(range.cluster.clone()).filter(|cluster| !cluster.is_empty()),
+                name: Some(range.name.clone()),
+                ..nameless(kind, addr, by)
+            }
+        }
+    };
     match party {
         Party::Known { identity, address } => {
             let identity = book.identity(identity).clone();
             let identified_by = match identity.kind.as_str() {
                 "pod" => "pod-interval",
                 "node" => "node-address",
-                "cidr-set" => "cidr-set",
                 _ => "inventory",
             };
             PartyColumns {
@@ -375,18 +399,13 @@ fn party_columns(party: Party, count: AddressCount, book: &Book) -> PartyColumns
                 addrs: None,
             }
         }
-        Party::External { address } => nameless("external", address.to_string(), "external"),
-        Party::Folded { net } => PartyColumns {
+        Party::External { range, address } => of_range(range, address.to_string()),
+        Party::Folded { range, net } => PartyColumns {
             addrs: Some(count.count(net)),
-            ..nameless("external", net.to_string(), "external")
+            ..of_range(range, net.to_string())
         },
         Party::Unclear { doubt, address } => {
-            let kind = if doubt == Doubt::NoHolder {
-                "unidentified"
-            } else {
-                "ambiguous"
-            };
-            nameless(kind, address.to_string(), doubt.as_str())
+            nameless(doubt.kind(), address.to_string(), doubt.as_str())
         }
     }
 }
@@ -399,8 +418,8 @@ fn row(
     book: &Book,
     judge: &Judge<'_>,
 ) -> EdgeRow {
-    let client = party_columns(key.client, count, book);
-    let server = party_columns(key.server, count, book);
+    let client = party_columns(key.client, 0, count, book);
+    let server = party_columns(key.server, 1, count, book);
     let judged = judge.judged(key.judged);
     let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     EdgeRow {
@@ -484,6 +503,7 @@ mod tests {
     fn key(n: u32) -> EdgeKey {
         EdgeKey {
             client: Party::External {
+                range: None,
                 address: IpAddr::V4((0xc633_0000 + n).into()),
             },
             server: Party::Known {
@@ -523,7 +543,7 @@ mod tests {
         assert_eq!(edges, folded_after((0..512).rev()));
         assert_eq!(edges.len(), 2);
         for (key, (sums, count)) in edges {
-            let Party::Folded { net } = key.client else {
+            let Party::Folded { net, .. } = key.client else {
                 panic!("{key:?}")
             };
             assert_eq!((sums.connections, count.count(net)), (256, 256));

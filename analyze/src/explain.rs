@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use flowaudit_lake::Lake;
 use flowaudit_lake::table::endpoints::EndpointRow;
-use flowaudit_lake::{Lake, read};
 use flowaudit_rules::cluster::{Cluster, Pod, Protocol};
 use flowaudit_rules::evaluate::{Connection, Holder, Party, evaluate};
 use flowaudit_rules::security_group::{
@@ -57,15 +57,12 @@ pub fn explain_at(
     security_groups: Option<(&SecurityGroups, &Interfaces)>,
 ) -> Result<Answer, AnalyzeError> {
     let snapshot = lake.snapshot()?;
-    let inventory = Inventory {
-        endpoints: read::rows(lake, &snapshot)?,
-        objects: read::rows(lake, &snapshot)?,
-    };
-    let book = inventory.book(settings);
     let instant = Stretch {
         from: question.at_us,
         to: question.at_us,
     };
+    let inventory = Inventory::read(lake, &snapshot, instant)?;
+    let book = inventory.book(settings);
     let timeline = inventory.timeline(instant, settings);
     let world = timeline.world(timeline.span(instant).last);
     let (from, to) = (

@@ -16,6 +16,7 @@ use flowaudit_lake::{Date, Hour, Lake, Partition, Snapshot, Table, read};
 use crate::columns::{COLUMNS_AND_ENI, Columns, Dictionaries};
 use crate::error::AnalyzeError;
 use crate::fold::{Traffic, Tuple, Way};
+use crate::identify::unseen::Times;
 use crate::identify::{Held, Stretch};
 use crate::parties::Parties;
 use crate::scan::Scan;
@@ -86,32 +87,6 @@ impl Gaps {
     }
 }
 
-/// Stretches of time, disjoint and in order.
-#[derive(Debug, Default)]
-struct Times(Vec<Stretch>);
-
-impl Times {
-    fn new(stretches: impl IntoIterator<Item = Stretch>) -> Times {
-        let mut sorted: Vec<Stretch> = stretches.into_iter().collect();
-        sorted.sort_unstable_by_key(|stretch| (stretch.from, stretch.to));
-        let mut times: Vec<Stretch> = Vec::new();
-        for stretch in sorted {
-            match times.last_mut() {
-                Some(last) if stretch.from <= last.to => last.to = last.to.max(stretch.to),
-                _ => times.push(stretch),
-            }
-        }
-        Times(times)
-    }
-
-    fn touch(&self, window: Stretch) -> bool {
-        let at = self.0.partition_point(|stretch| stretch.to < window.from);
-        self.0
-            .get(at)
-            .is_some_and(|stretch| stretch.from <= window.to)
-    }
-}
-
 /// The gaps near one hour, by the addresses whose interfaces have them.
 #[derive(Debug, Default)]
 pub struct Blind {
@@ -140,7 +115,7 @@ impl Blind {
     /// Whether a gap is near a tuple that looks as if nothing had come back.
     pub fn matters_to(&self, tuple: &Tuple) -> bool {
         let answered = tuple.accepted(Way::Forth) && tuple.accepted(Way::Back);
-        !answered && !self.any.0.is_empty() && self.any.touch(around(tuple))
+        !answered && !self.any.is_empty() && self.any.touch(around(tuple))
     }
 
     /// Reads from the records which interfaces log for which addresses: a second pass, to be made only where

@@ -98,7 +98,10 @@ impl Group {
             served: None,
         };
         let (forward, evidence) = context.orient(&whole, &mut ends);
-        let view = View::of(&own, self.straddling.iter().zip(logging), context);
+        let view = match self.is_torn(context) {
+            true => View::At(usize::from(!lower_is_a(&own, context))),
+            false => View::of(&own, self.straddling.iter().zip(logging), context),
+        };
         let mut counted: Vec<EdgeKey> = Vec::new();
         for (n, part) in self.parts.iter().enumerate() {
             if part.role != Role::Own {
@@ -118,6 +121,38 @@ impl Group {
                 counted.push(key);
             }
         }
+    }
+
+    /// Whether the two interfaces logged the same packets in two hours because their clocks are apart: packets of one way
+    /// are in this hour at one of them only, and within that time of its border beyond it at the other one only. The hour
+    /// beside this one sees the same.
+    fn is_torn(&self, context: &Context<'_>) -> bool {
+        let borders = [
+            (Role::Before, context.hour.start_us()),
+            (Role::After, context.hour.end_us()),
+        ];
+        borders.into_iter().any(|(role, border_us)| {
+            let near = Stretch {
+                from: border_us,
+                to: border_us,
+            }
+            .widened(context.apart_us);
+            let logged = |role: Role, way: usize, end: usize| {
+                self.parts.iter().any(|part| {
+                    part.role == role
+                        && near.touches(Stretch {
+                            from: part.tuple.first_us,
+                            to: part.tuple.first_us,
+                        })
+                        && part.tuple.seen[way][end] != Traffic::default()
+                })
+            };
+            (0..2).any(|way| {
+                let own = [0, 1].map(|end| logged(Role::Own, way, end));
+                let beyond = [0, 1].map(|end| logged(role, way, end));
+                own[0] != own[1] && own == [beyond[1], beyond[0]]
+            })
+        })
     }
 
     /// Which of the two interfaces logged anything within a margin of the hour's first (0), last (1) instant, on either
@@ -291,6 +326,13 @@ impl Group {
     }
 }
 
+/// Whether the lower address is that of end `a`.
+fn lower_is_a(own: &[Tuple], context: &Context<'_>) -> bool {
+    let address = |holding| context.parties.address_of(holding).address;
+    own.first()
+        .is_some_and(|tuple| address(tuple.key.a) <= address(tuple.key.b))
+}
+
 fn window_of(tuple: &Tuple) -> Stretch {
     Stretch {
         from: tuple.first_us,
@@ -314,8 +356,7 @@ impl View {
         borders: impl Iterator<Item = (&'s Option<Tuple>, [bool; 2])>,
         context: &Context<'_>,
     ) -> View {
-        let address = |holding| context.parties.address_of(holding).address;
-        let lower_is_a = address(own[0].key.a) <= address(own[0].key.b);
+        let lower_is_a = lower_is_a(own, context);
         if let Some(view) = View::across(own, borders, lower_is_a) {
             return view;
         }

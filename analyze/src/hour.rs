@@ -6,6 +6,7 @@ use flowaudit_lake::layout::HOUR_MARGIN_US;
 use flowaudit_lake::table::coverage::CoverageRow;
 use flowaudit_lake::table::edges::EdgeRow;
 use flowaudit_lake::table::endpoints::EndpointRow;
+use flowaudit_lake::table::gaps::GapRow;
 use flowaudit_lake::table::objects::ObjectRow;
 use flowaudit_lake::{FileEntry, Hour, Lake, Partition, Snapshot, Table, read};
 
@@ -15,6 +16,8 @@ use crate::edges::Edges;
 use crate::error::AnalyzeError;
 use crate::fanin::FanIn;
 use crate::gaps::{Blind, Gaps};
+use crate::identify::ranges;
+use crate::identify::unseen::{self, Unseen};
 use crate::identify::{Book, Stretch};
 use crate::judge::{Judge, node_of, pod_of};
 use crate::parties::Known;
@@ -83,16 +86,44 @@ pub struct Inventory {
     pub endpoints: Vec<EndpointRow>,
     /// Objects.
     pub objects: Vec<ObjectRow>,
+    /// When nobody watched; rows of other gaps do no harm.
+    pub gaps: Vec<GapRow>,
 }
 
+/// How far back gaps of the inventory are looked for. An outage may be longer than the day that it began on.
+const GAPS_DAYS: i64 = 32;
+
 impl Inventory {
+    /// All that is known, and when nobody watched around `within`.
+    pub fn read(
+        lake: &Lake,
+        snapshot: &Snapshot,
+        within: Stretch,
+    ) -> Result<Inventory, AnalyzeError> {
+        let day = |at_us: i64| Hour::of_us(at_us).date().0;
+        let days = day(within.from).saturating_sub(GAPS_DAYS)..=day(within.to).saturating_add(1);
+        let mut gaps = Vec::new();
+        for entry in snapshot.files(Table::Gaps) {
+            let Partition::Date(date) = entry.partition else {
+                continue;
+            };
+            if days.contains(&date.0) {
+                gaps.extend(unseen::read(lake, entry)?);
+            }
+        }
+        Ok(Inventory {
+            endpoints: read::rows(lake, snapshot)?,
+            objects: read::rows(lake, snapshot)?,
+            gaps,
+        })
+    }
+
     /// Who held what.
     pub fn book(&self, settings: &Settings) -> Book {
-        Book::new(
-            self.endpoints.clone(),
-            settings.skew_us,
-            &settings.cluster_ranges,
-        )
+        let apart_us = settings.apart_us();
+        Book::new(self.endpoints.clone(), apart_us, &settings.cluster_ranges)
+            .with_unseen(Unseen::new(&self.gaps, apart_us))
+            .with_ranges(settings.ranges.iter().cloned().chain(ranges::built_in()))
     }
 
     /// What was declared around `within`.
@@ -191,6 +222,8 @@ pub fn analyse_hour(
                 sketch
             };
             let context = Context {
+                hour,
+                apart_us: settings.apart_us(),
                 book,
                 timeline: &timeline,
                 parties,

@@ -4,12 +4,23 @@
 //! it possibly did. A window that touches the outer parts of two holders is ambiguous, and so is one that touches no
 //! core: a guess would be worse than a gap. Finished pods have given their address back when their interval ends;
 //! host-network pods share the node's address and are known as the node.
+//!
+//! The clocks of the log and of the inventory may be apart. So an outer part reaches as far again on either side, and of a
+//! core whose end is only known to lie in a longer stretch what is so near to that end does not count: someone whom
+//! nobody saw may have held the address next.
+
+pub mod ranges;
+pub mod unseen;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 
 use flowaudit_lake::table::endpoints::EndpointRow;
 use ipnet::IpNet;
+use serde::Deserialize;
+
+use self::ranges::{CIDR_SET, NamedRange, Ranges};
+use self::unseen::Unseen;
 
 /// A stretch of time, both ends included, microseconds since the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,26 +51,29 @@ impl Stretch {
         (core, outer)
     }
 
-    /// Whether the two have an instant in common.
+    /// Whether the two have an instant in common; one that ends before it begins has none.
     pub fn touches(self, other: Stretch) -> bool {
-        self.from <= other.to && other.from <= self.to
+        self.from.max(other.from) <= self.to.min(other.to)
     }
 
-    /// The stretch and `by` more on either side.
+    /// The stretch and `by` more on either side; an end without bound stays.
     pub fn widened(self, by: i64) -> Stretch {
         Stretch {
-            from: self.from.saturating_sub(by),
-            to: self.to.saturating_add(by),
+            from: moved(self.from, by.saturating_neg()),
+            to: moved(self.to, by),
         }
     }
 }
 
+/// Kubernetes cuts its times to the second: what they date was up to so much later.
+const CUT_US: i64 = 1_000_000;
+
 /// Whom an edge names: the holder without its times.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identity {
-    /// `pod`, `node`, `service`, `load-balancer`, `eni`, `cidr-set`.
+    /// `pod`, `node`, `service`, `load-balancer`, `eni`, `cidr-set`, `cloud-service`.
     pub kind: String,
-    /// Cluster.
+    /// Cluster; empty for what belongs to none.
     pub cluster: String,
     /// Namespace, where the kind has one.
     pub namespace: Option<String>,
@@ -80,8 +94,16 @@ pub enum Doubt {
     TwoHolders,
     /// One holder possibly held the address, but surely at no instant of the window.
     OutsideCore,
+    /// One holder held the address when it was last looked at, and that was before the window.
+    LastSeenBefore,
+    /// Nobody watched for a part of the window that no holder's core covers.
+    InGap,
     /// The address belongs to the cluster, but nobody is known to have held it then.
     NoHolder,
+    /// The same, and its last holder had given it back.
+    Terminated,
+    /// The same, and nobody watched for a part of the window.
+    NoHolderInGap,
 }
 
 impl Doubt {
@@ -90,7 +112,42 @@ impl Doubt {
         match self {
             Doubt::TwoHolders => "ambiguous-two-holders",
             Doubt::OutsideCore => "ambiguous-outside-core",
+            Doubt::LastSeenBefore => "ambiguous-last-seen-before",
+            Doubt::InGap => "ambiguous-inventory-gap",
             Doubt::NoHolder => "unidentified",
+            Doubt::Terminated => "unidentified-terminated",
+            Doubt::NoHolderInGap => "unidentified-inventory-gap",
+        }
+    }
+
+    /// The same as a sentence.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Doubt::TwoHolders => {
+                "two holders had it, or may have, so near to that time that it cannot be told to one"
+            }
+            Doubt::OutsideCore => "one holder may have had it, but not surely",
+            Doubt::LastSeenBefore => {
+                "one holder had it when it was last looked at, which was before that time"
+            }
+            Doubt::InGap => "nobody watched the cluster then, and others may have had it meanwhile",
+            Doubt::NoHolder => "it is an address of a cluster, and nobody is known to have had it",
+            Doubt::Terminated => {
+                "its last known holder had given it back, and nobody is known to have had it since"
+            }
+            Doubt::NoHolderInGap => {
+                "it is an address of a cluster, and nobody watched the cluster then"
+            }
+        }
+    }
+
+    /// The word for what the party is: `ambiguous` where there are candidates, else `unidentified`.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Doubt::TwoHolders | Doubt::OutsideCore | Doubt::LastSeenBefore | Doubt::InGap => {
+                "ambiguous"
+            }
+            Doubt::NoHolder | Doubt::Terminated | Doubt::NoHolderInGap => "unidentified",
         }
     }
 }
@@ -130,6 +187,29 @@ struct Candidate {
     rank: Rank,
     core: Stretch,
     outer: Stretch,
+    /// What of the core counts whatever the clocks say; may be empty.
+    sure: Stretch,
+    /// The outer part, as far as clocks may be apart.
+    reach: Stretch,
+    /// The core, as far as it surely held whatever clocks say; may be empty.
+    covered: Stretch,
+    /// Somebody watched when it ended: whoever came next is known as well.
+    seen_to_end: bool,
+}
+
+/// What the column `evidence` says beside what a row rests on.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Evidence {
+    /// When it was gone at the latest, as somebody saw who watched.
+    gone: Option<serde::de::IgnoredAny>,
+}
+
+impl Candidate {
+    /// The holder possibly held on without end when it was last looked at.
+    fn is_open(&self) -> bool {
+        self.outer.to == i64::MAX
+    }
 }
 
 /// All holders of all addresses over some time.
@@ -138,18 +218,19 @@ pub struct Book {
     rows: Vec<EndpointRow>,
     identities: Vec<Identity>,
     by_address: HashMap<IpAddr, Vec<Candidate>>,
-    ranges: Vec<(IpNet, u32)>,
+    ranges: Ranges,
     cluster_ranges: Vec<IpNet>,
     /// /24 and /64 networks in which the inventory knows private addresses of pods or nodes.
     neighbourhoods: HashSet<IpNet>,
-    skew_us: i64,
+    /// When nobody watched.
+    unseen: Unseen,
 }
 
 impl Book {
-    /// The book of these endpoints. Rows whose address is no address are left out (`cidr-set` rows name a range).
-    pub fn new(rows: Vec<EndpointRow>, skew_us: i64, cluster_ranges: &[IpNet]) -> Book {
+    /// The book of these endpoints. Rows whose address is no address are left out (`cidr-set` rows name a range). The clocks
+    /// of records and of the inventory may be `apart_us` apart.
+    pub fn new(rows: Vec<EndpointRow>, apart_us: i64, cluster_ranges: &[IpNet]) -> Book {
         let mut book = Book {
-            skew_us,
             cluster_ranges: cluster_ranges.to_vec(),
             ..Book::default()
         };
@@ -160,9 +241,10 @@ impl Book {
                 book.identities.push(identity);
                 book.identities.len() as u32 - 1
             });
-            if row.kind == "cidr-set" {
-                book.ranges
-                    .extend(row.addr.parse().ok().map(|net: IpNet| (net, number)));
+            if row.kind == CIDR_SET {
+                if let Ok(net) = row.addr.parse::<IpNet>() {
+                    book.ranges.add(net, row.vpc_id.clone(), number);
+                }
                 continue;
             }
             let Ok(address) = row.addr.parse::<IpAddr>() else {
@@ -189,19 +271,53 @@ impl Book {
                 rank,
                 core,
                 outer,
+                sure: core,
+                reach: outer,
+                covered: core,
+                seen_to_end: serde_json::from_str::<Evidence>(&row.evidence)
+                    .is_ok_and(|evidence| evidence.gone.is_some()),
             };
             book.by_address.entry(address).or_default().push(candidate);
         }
-        // The widest range last, so that the first that contains an address is the closest.
-        book.ranges
-            .sort_by_key(|(net, _)| std::cmp::Reverse(net.prefix_len()));
         book.rows = rows;
         for candidates in book.by_address.values_mut() {
             join_cores(candidates);
+            for candidate in candidates.iter_mut() {
+                candidate.allow_for_clocks(apart_us);
+            }
             candidates
                 .sort_by_key(|candidate| (candidate.rank, candidate.identity, candidate.core.from));
         }
         book
+    }
+
+    /// The same book, with what nobody watched.
+    pub fn with_unseen(self, unseen: Unseen) -> Book {
+        Book { unseen, ..self }
+    }
+
+    /// The same book, with names for ranges; those that are there go first.
+    pub fn with_ranges(mut self, ranges: impl IntoIterator<Item = NamedRange>) -> Book {
+        let mut numbers: HashMap<(String, &str), u32> = HashMap::new();
+        for range in ranges {
+            let next = self.identities.len() as u32;
+            let number = *numbers
+                .entry((range.name.clone(), range.kind))
+                .or_insert(next);
+            if number == next {
+                self.identities.push(Identity {
+                    kind: range.kind.to_owned(),
+                    cluster: String::new(),
+                    namespace: None,
+                    workload_kind: None,
+                    workload: None,
+                    name: range.name,
+                    uid: None,
+                });
+            }
+            self.ranges.add(range.net, range.vpc, number);
+        }
+        self
     }
 
     /// The identity with that number.
@@ -222,35 +338,60 @@ impl Book {
     /// Who held `address` (in `vpc`, where known) during `window`.
     pub fn held(&self, address: IpAddr, vpc: Option<&str>, window: Stretch) -> Held {
         let Some(candidates) = self.by_address.get(&address) else {
-            return self.not_held(address);
+            return self.not_held(address, vpc, window);
         };
         for rank in [Rank::Pod, Rank::Node, Rank::Other] {
             let touching: Vec<&Candidate> = candidates
                 .iter()
                 .filter(|candidate| candidate.rank == rank && self.same_vpc(candidate, vpc))
-                .filter(|candidate| candidate.outer.widened(self.skew_us).touches(window))
+                .filter(|candidate| candidate.reach.touches(window))
                 .collect();
             let Some(first) = touching.first() else {
                 continue;
             };
-            if touching
+            let same = |candidate: &&Candidate| candidate.identity == first.identity;
+            let doubt = if !touching.iter().all(same) {
+                Some(Doubt::TwoHolders)
+            } else if touching.iter().any(|one| one.sure.touches(window)) {
+                None
+            } else if touching
                 .iter()
-                .any(|candidate| candidate.identity != first.identity)
+                .all(|one| one.is_open() && one.core.to < window.from)
             {
-                return Held::Unclear(Doubt::TwoHolders);
+                Some(Doubt::LastSeenBefore)
+            } else {
+                Some(Doubt::OutsideCore)
+            };
+            // Who held a pod's address while nobody watched is known only where a core goes on through it.
+            if rank == Rank::Pod && self.is_unseen(first, window) {
+                return Held::Unclear(Doubt::InGap);
             }
-            if !touching
-                .iter()
-                .any(|candidate| candidate.core.touches(window))
-            {
-                return Held::Unclear(Doubt::OutsideCore);
-            }
-            return Held::By {
-                identity: first.identity,
-                versions: touching.iter().map(|candidate| candidate.row).collect(),
+            return match doubt {
+                Some(doubt) => Held::Unclear(doubt),
+                None => Held::By {
+                    identity: first.identity,
+                    versions: touching.iter().map(|candidate| candidate.row).collect(),
+                },
             };
         }
-        self.not_held(address)
+        self.not_held(address, vpc, window)
+    }
+
+    /// Whether nobody watched the holder's cluster for a part of the window that its core does not surely cover.
+    fn is_unseen(&self, candidate: &Candidate, window: Stretch) -> bool {
+        let gaps = self.unseen.of(&self.row(candidate.row).cluster);
+        let covered = candidate.covered;
+        let before = Stretch {
+            from: window.from,
+            to: window.to.min(covered.from.saturating_sub(1)),
+        };
+        let after = Stretch {
+            from: window.from.max(covered.to.saturating_add(1)),
+            to: window.to,
+        };
+        [before, after]
+            .into_iter()
+            .any(|open| open.from <= open.to && gaps.touch(open))
     }
 
     /// The instants within `within` at which the answer for `address` may change; empty for the great majority.
@@ -259,17 +400,17 @@ impl Book {
     /// the stretches that hold a window's two ends.
     pub fn cuts(&self, address: IpAddr, within: Stretch) -> Vec<i64> {
         let candidates = self.by_address.get(&address).map_or(&[][..], Vec::as_slice);
-        let mut cuts: Vec<i64> = candidates
+        let of_holders = candidates
             .iter()
-            .flat_map(|candidate| {
-                let outer = candidate.outer.widened(self.skew_us);
-                [
-                    outer.from,
-                    outer.to.saturating_add(1),
-                    candidate.core.from,
-                    candidate.core.to.saturating_add(1),
-                ]
-            })
+            .flat_map(|candidate| [candidate.reach, candidate.core, candidate.covered]);
+        let gaps = self.unseen.all();
+        let gaps = gaps
+            .iter()
+            .filter(|_| self.ours(address).is_some())
+            .copied();
+        let mut cuts: Vec<i64> = of_holders
+            .chain(gaps)
+            .flat_map(|stretch| [stretch.from, stretch.to.saturating_add(1)])
             .filter(|cut| within.from < *cut && *cut <= within.to)
             .collect();
         cuts.sort_unstable();
@@ -284,23 +425,81 @@ impl Book {
         }
     }
 
-    fn not_held(&self, address: IpAddr) -> Held {
-        if let Some((_, identity)) = self.ranges.iter().find(|(net, _)| net.contains(&address)) {
-            return Held::Range {
-                identity: *identity,
-            };
+    fn not_held(&self, address: IpAddr, vpc: Option<&str>, window: Stretch) -> Held {
+        let ours = self.ours(address);
+        match self.ranges.closest(address, vpc) {
+            Some((length, identity)) if ours.is_none_or(|ours| length > ours) => {
+                return Held::Range { identity };
+            }
+            _ if ours.is_none() => return Held::External,
+            _ => {}
         }
-        let ours = self
-            .by_address
-            .get(&address)
-            .is_some_and(|held| held.iter().any(|one| one.rank != Rank::Other))
-            || self.cluster_ranges.iter().any(|net| net.contains(&address))
-            || is_private(address) && self.neighbourhoods.contains(&neighbourhood(address));
-        if ours {
-            Held::Unclear(Doubt::NoHolder)
-        } else {
-            Held::External
+        let before = self.by_address.get(&address).is_some_and(|held| {
+            held.iter().any(|one| {
+                one.rank == Rank::Pod && self.same_vpc(one, vpc) && one.reach.to < window.from
+            })
+        });
+        let doubt = match before {
+            _ if self.unseen.anywhere().touch(window) => Doubt::NoHolderInGap,
+            true => Doubt::Terminated,
+            false => Doubt::NoHolder,
+        };
+        Held::Unclear(doubt)
+    }
+
+    /// Whether the address belongs to a cluster, whoever holds it: the length of the prefix around it that does.
+    fn ours(&self, address: IpAddr) -> Option<u8> {
+        let held = self.by_address.get(&address);
+        if held.is_some_and(|held| held.iter().any(|one| one.rank != Rank::Other)) {
+            return Some(u8::MAX);
         }
+        let ranges = self.cluster_ranges.iter();
+        let around = ranges.filter(|net| net.contains(&address));
+        let near = Some(neighbourhood(address))
+            .filter(|net| is_private(address) && self.neighbourhoods.contains(net));
+        around.chain(near.as_ref()).map(IpNet::prefix_len).max()
+    }
+}
+
+impl Candidate {
+    /// Works out what counts, whatever the clocks say: `apart_us` more around the outer part; of the core all but what is
+    /// that near to an end that is not known more closely and that nobody watched.
+    fn allow_for_clocks(&mut self, apart_us: i64) {
+        self.reach = reach(self.outer, apart_us);
+        self.covered = covered(self.core, apart_us);
+        let is_vague = |slack: i64| slack > apart_us;
+        let is_vague = [
+            is_vague(self.core.from.saturating_sub(self.outer.from)),
+            is_vague(self.outer.to.saturating_sub(self.core.to)) && !self.seen_to_end,
+        ];
+        self.sure = Stretch {
+            from: [self.core, self.covered][usize::from(is_vague[0])].from,
+            to: [self.core, self.covered][usize::from(is_vague[1])].to,
+        };
+    }
+}
+
+/// All that may be meant by times in `stretch`, where clocks are `apart_us` apart and times were cut to the second.
+fn reach(stretch: Stretch, apart_us: i64) -> Stretch {
+    Stretch {
+        from: moved(stretch.from, apart_us.saturating_neg()),
+        to: moved(stretch.to, apart_us.saturating_add(CUT_US)),
+    }
+}
+
+/// What is surely meant by times in `stretch`; may be empty.
+fn covered(stretch: Stretch, apart_us: i64) -> Stretch {
+    Stretch {
+        from: moved(stretch.from, apart_us.saturating_add(CUT_US)),
+        to: moved(stretch.to, apart_us.saturating_neg()),
+    }
+}
+
+/// An end without bound stays.
+fn moved(end: i64, by: i64) -> i64 {
+    match end {
+        i64::MIN | i64::MAX => end,
+        _ => end.saturating_add(by),
     }
 }
 
@@ -362,153 +561,4 @@ pub(crate) fn neighbourhood(address: IpAddr) -> IpNet {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: i64 = 1_000_000;
-
-    fn pod(name: &str, from: i64, to: Option<i64>, slack_ms: Option<i64>) -> EndpointRow {
-        EndpointRow {
-            addr: "10.0.3.7".into(),
-            vpc_id: None,
-            valid_from_us: from * SECOND,
-            valid_to_us: to.map(|to| to * SECOND),
-            from_slack_ms: Some(0),
-            to_slack_ms: slack_ms,
-            kind: "pod".into(),
-            cluster: "c".into(),
-            namespace: Some("shop".into()),
-            name: name.into(),
-            uid: Some(format!("uid-{name}")),
-            workload_kind: None,
-            workload: None,
-            labels: None,
-            host_network: false,
-            node: Some("n1".into()),
-            container_ports: None,
-            service_account: None,
-            evidence: "snapshot".into(),
-        }
-    }
-
-    fn ask(book: &Book, from: i64, to: i64) -> Result<String, Held> {
-        let address = "10.0.3.7".parse().unwrap();
-        match book.held(
-            address,
-            None,
-            Stretch {
-                from: from * SECOND,
-                to: to * SECOND,
-            },
-        ) {
-            Held::By { identity, .. } => Ok(book.identity(identity).name.clone()),
-            other => Err(other),
-        }
-    }
-
-    fn book(rows: Vec<EndpointRow>) -> Book {
-        Book::new(rows, 3 * SECOND, &[])
-    }
-
-    #[test]
-    fn a_reused_address_belongs_to_each_in_its_time() {
-        let book = book(vec![
-            pod("cart", 0, Some(100), Some(2000)),
-            pod("redis", 104, None, None),
-        ]);
-        assert_eq!(ask(&book, 10, 70), Ok("cart".into()));
-        assert_eq!(ask(&book, 120, 180), Ok("redis".into()));
-        assert_eq!(ask(&book, 60, 120), Err(Held::Unclear(Doubt::TwoHolders)));
-        assert_eq!(
-            ask(&book, 102, 103),
-            Err(Held::Unclear(Doubt::TwoHolders)),
-            "within the skew of both"
-        );
-    }
-
-    #[test]
-    fn a_window_that_outlasts_its_only_holder_is_still_its_holders() {
-        let book = book(vec![pod("cart", 0, Some(100), Some(0))]);
-        assert_eq!(ask(&book, 90, 600), Ok("cart".into()));
-        assert_eq!(
-            ask(&book, 102, 600),
-            Err(Held::Unclear(Doubt::OutsideCore)),
-            "only within the skew"
-        );
-        assert_eq!(
-            ask(&book, 300, 600),
-            Err(Held::Unclear(Doubt::NoHolder)),
-            "never taken for external"
-        );
-    }
-
-    #[test]
-    fn after_the_last_look_nothing_is_sure() {
-        let book = book(vec![pod("cart", 0, Some(100), None)]);
-        assert_eq!(ask(&book, 200, 260), Err(Held::Unclear(Doubt::OutsideCore)));
-    }
-
-    #[test]
-    fn changed_labels_do_not_make_two_holders() {
-        let book = book(vec![
-            pod("cart", 0, Some(100), Some(50_000)),
-            pod("cart", 150, Some(300), Some(0)),
-        ]);
-        let address = "10.0.3.7".parse().unwrap();
-        let held = book.held(
-            address,
-            None,
-            Stretch {
-                from: 120 * SECOND,
-                to: 160 * SECOND,
-            },
-        );
-        assert_eq!(
-            held,
-            Held::By {
-                identity: 0,
-                versions: vec![0, 1]
-            }
-        );
-    }
-
-    #[test]
-    fn cuts_are_where_answers_change_and_nowhere_else() {
-        let book = book(vec![
-            pod("cart", 10, Some(100), Some(2000)),
-            pod("redis", 104, Some(200), Some(0)),
-        ]);
-        let address: IpAddr = "10.0.3.7".parse().unwrap();
-        let within = Stretch {
-            from: 0,
-            to: 300 * SECOND,
-        };
-        let cuts = book.cuts(address, within);
-        let stretch_of = |at: i64| cuts.partition_point(|cut| *cut <= at);
-        let mut answers: HashMap<(usize, usize), Held> = HashMap::new();
-        for from in (0..300).step_by(1) {
-            for to in (from..300).step_by(7) {
-                let window = Stretch {
-                    from: from * SECOND,
-                    to: to * SECOND,
-                };
-                let held = book.held(address, None, window);
-                let known = answers
-                    .entry((stretch_of(window.from), stretch_of(window.to)))
-                    .or_insert(held.clone());
-                assert_eq!(*known, held, "{from}..{to}");
-            }
-        }
-        assert!(book.cuts("10.9.9.9".parse().unwrap(), within).is_empty());
-    }
-
-    #[test]
-    fn unknown_addresses_near_pods_are_not_called_external() {
-        let book = book(vec![pod("cart", 0, None, None)]);
-        let at = Stretch { from: 0, to: 1 };
-        let held = |text: &str| book.held(text.parse().unwrap(), None, at);
-        assert_eq!(held("10.0.3.99"), Held::Unclear(Doubt::NoHolder));
-        assert_eq!(held("10.0.4.99"), Held::External);
-        assert_eq!(held("198.51.100.7"), Held::External);
-    }
-}
+mod tests;

@@ -64,14 +64,16 @@ pub fn run(
     mut progress: impl FnMut(Progress),
 ) -> Result<Summary, AnalyzeError> {
     let snapshot = lake.snapshot()?;
-    let inventory = Inventory {
-        endpoints: read::rows(lake, &snapshot)?,
-        objects: read::rows(lake, &snapshot)?,
+    let hours = due(&snapshot, selection);
+    let within = Stretch {
+        from: hours.first().map_or(0, |hour| hour.start_us()),
+        to: hours.last().map_or(0, |hour| hour.end_us()),
     };
+    let inventory = Inventory::read(lake, &snapshot, within)?;
     let book = inventory.book(settings);
     let labels = WorkloadLabels::new(&inventory.endpoints);
     let mut by_day: BTreeMap<Date, Vec<Hour>> = BTreeMap::new();
-    for hour in due(&snapshot, selection) {
+    for hour in hours {
         by_day.entry(hour.date()).or_default().push(hour);
     }
     let hours = by_day.values().map(Vec::len).sum();

@@ -3,13 +3,14 @@
 use flowaudit_rules::evaluate::Engine;
 use ipnet::IpNet;
 
+use crate::identify::ranges::NamedRange;
+
 /// Settings of one analysis. All spans are microseconds, all sizes bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Which engine enforces NetworkPolicy; decides where engines differ.
     pub engine: Engine,
-    /// How far the clocks of nodes and of the flow log may be apart, with the second that inventory times are
-    /// rounded to.
+    /// How far each clock may be off: that of a node, of an API server, of the flow log.
     pub skew_us: i64,
     /// How long nodes may take to enforce a change of policy after it was committed.
     pub enforcement_grace_us: i64,
@@ -24,6 +25,15 @@ pub struct Settings {
     /// Ranges whose addresses belong to the cluster: one that nobody is known to hold is unidentified, not external.
     /// Beside these, the /24 (IPv6: /64) around every private address that a pod or node is known to have held.
     pub cluster_ranges: Vec<IpNet>,
+    /// Names for ranges outside the cluster, besides those that are built in.
+    pub ranges: Vec<NamedRange>,
+}
+
+impl Settings {
+    /// How far two clocks may be apart: the log's and the inventory's, or those of two logs of the same packet.
+    pub fn apart_us(&self) -> i64 {
+        self.skew_us.saturating_mul(2)
+    }
 }
 
 impl Default for Settings {
@@ -37,6 +47,7 @@ impl Default for Settings {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             external_addresses_max: 256,
             cluster_ranges: Vec::new(),
+            ranges: Vec::new(),
         }
     }
 }

@@ -7,7 +7,9 @@
 use std::io::{self, BufReader, ErrorKind, Read};
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int32Type;
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow_schema::{ArrowError, Field, Schema, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
@@ -105,6 +107,50 @@ fn rows_of<'a, R: Row>(
             for batch in file.batches(&columns, row_group)? {
                 rows.extend(R::from_batch(&batch?)?);
             }
+        }
+    }
+    Ok(rows)
+}
+
+/// The rows of a file in which the key column `column` has this word. Row groups in which it does not occur are not read.
+pub fn rows_with<R: Row>(
+    lake: &Lake,
+    entry: &FileEntry,
+    column: &str,
+    word: &str,
+) -> Result<Vec<R>, LakeError> {
+    let columns = R::TABLE.columns().iter();
+    let columns: Vec<&str> = columns.map(|column| column.name).collect();
+    let file = open(lake, entry)?;
+    let mut rows = Vec::new();
+    for group in 0..file.row_groups() {
+        let is_word = |batch: &RecordBatch| {
+            let keys = batch.column(0).as_dictionary_opt::<Int32Type>();
+            keys.and_then(|keys| Some((keys, keys.values().as_string_opt::<i32>()?)))
+                .map(|(keys, words)| {
+                    let wanted = words.iter().position(|value| value == Some(word));
+                    let is_wanted = |key: Option<i32>| {
+                        wanted.is_some() && key.map(|key| key as usize) == wanted
+                    };
+                    keys.keys().iter().map(is_wanted).collect::<Vec<bool>>()
+                })
+        };
+        let mut found = Vec::new();
+        for batch in file.batches(&[column], group)? {
+            let batch = batch?;
+            found.extend(is_word(&batch).unwrap_or_else(|| vec![true; batch.num_rows()]));
+        }
+        if !found.contains(&true) {
+            continue;
+        }
+        let mut found = found.into_iter();
+        for batch in file.batches(&columns, group)? {
+            let all = R::from_batch(&batch?)?.into_iter();
+            rows.extend(
+                all.zip(&mut found)
+                    .filter(|(_, is)| *is)
+                    .map(|(row, _)| row),
+            );
         }
     }
     Ok(rows)

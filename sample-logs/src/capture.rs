@@ -320,13 +320,13 @@ impl Entry {
         world: &'a World<'_>,
         connections: &[Connection],
     ) -> Record<'a> {
-        let (eni, start_s, end_s, seen) = match self {
+        let (eni, start_ms, end_ms, seen) = match self {
             Self::Flow(flow) => {
                 let connection = &connections[flow.connection as usize];
                 (
                     flow.eni,
-                    flow.start_s,
-                    flow.end_s,
+                    flow.start_s * SECOND_MS,
+                    flow.end_s * SECOND_MS,
                     Seen::Traffic(flow.traffic(world, connection)),
                 )
             }
@@ -341,10 +341,14 @@ impl Entry {
                 } else {
                     Seen::Nodata
                 };
-                (*eni, start_ms / SECOND_MS, end_ms / SECOND_MS, seen)
+                (*eni, *start_ms, *end_ms, seen)
             }
         };
         let eni = &world.enis[eni as usize];
+        // What the log says goes by its own clock; start and end still enclose every packet as that clock shows it.
+        let ahead_ms = world.node_spec(eni.node).log_clock_ahead.ms;
+        let start_s = (start_ms + ahead_ms).div_euclid(SECOND_MS);
+        let end_s = -(-(end_ms + ahead_ms)).div_euclid(SECOND_MS);
         let cluster = &world.scenario.cluster;
         Record {
             account_id: &cluster.account,

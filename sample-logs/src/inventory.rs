@@ -79,7 +79,7 @@ pub(crate) fn watch_pods(world: &World<'_>, [start_ms, end_ms]: [i64; 2]) -> Str
         }
         let gone_ms = life.end.map(|end| end.gone_ms);
         changes.extend(
-            kubernetes::changes_ms(life)
+            kubernetes::changes_ms(world, &world.pods[index])
                 .into_iter()
                 .chain(gone_ms)
                 .map(|at_ms| (at_ms, index)),

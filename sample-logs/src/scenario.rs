@@ -14,12 +14,14 @@ use serde_saphyr::Spanned;
 
 pub use cluster::{
     ClusterSpec, Direction, ExternalSpec, FaultSpec, Kind, LifeSpec, NamespaceSpec, NodeSpec,
-    PolicySpec, PortSpec, RolloutSpec, ServicePortSpec, ServiceSpec, SkipdataSpec, WorkloadSpec,
+    PolicySpec, PortSpec, RelabelSpec, RolloutSpec, ServicePortSpec, ServiceSpec, SkipdataSpec,
+    WorkloadSpec,
 };
 pub use traffic::{Answer, Egress, Ingress, Intended, Place, Protocol, TrafficSpec};
 
 use crate::error::SampleLogsError;
-use crate::time::{Instant, Span};
+use crate::time::{Instant, SECOND_MS, Span};
+use crate::truth::SKEW_MS;
 
 /// A cluster, its traffic and what is meant by it.
 #[derive(Debug, Clone, Deserialize)]
@@ -63,13 +65,14 @@ pub struct Scenario {
 }
 
 /// The scenarios that come with the program.
-pub const BUILTIN: [(&str, &str); 2] = [
+pub const BUILTIN: [(&str, &str); 3] = [
     ("small", include_str!("../scenarios/small.yaml")),
     ("mixed", include_str!("../scenarios/mixed.yaml")),
+    ("churn", include_str!("../scenarios/churn.yaml")),
 ];
 
 impl Scenario {
-    /// A scenario that comes with the program: `small` or `mixed`.
+    /// A scenario that comes with the program: `small`, `mixed` or `churn`.
     pub fn builtin(name: &str) -> Result<Self, SampleLogsError> {
         match BUILTIN.iter().find(|(known, _)| *known == name) {
             Some((_, text)) => Self::parse(&format!("{name}.yaml"), text),
@@ -116,6 +119,15 @@ impl Scenario {
         self.workloads
             .iter()
             .position(|workload| workload.name.value == written)
+    }
+
+    /// How far the times of a record and of the inventory may be apart at most: twice the clock that is furthest off, and
+    /// the second that Kubernetes cuts its times to; never less than [`SKEW_MS`].
+    pub fn skew_ms(&self) -> i64 {
+        let clocks = self.nodes.iter();
+        let off =
+            clocks.flat_map(|node| [node.clock_ahead.ms.abs(), node.log_clock_ahead.ms.abs()]);
+        SKEW_MS.max(2 * off.max().unwrap_or_default() + SECOND_MS)
     }
 
     /// Instants inside the run at which a policy begins or ends, in order.

@@ -190,10 +190,10 @@ impl<'w> Player<'w> {
             Protocol::Icmp => 3_000 + self.dice.between(1, 5),
         });
         // What may go unanswered needs time for its retries.
-        let needed_ms = if long.is_some() {
-            5 * SECOND_MS
-        } else {
-            planned_ms.max(GIVE_UP_MS)
+        let needed_ms = match (long, self.line.prompt) {
+            (Some(_), _) => 5 * SECOND_MS,
+            (None, true) => planned_ms,
+            (None, false) => planned_ms.max(GIVE_UP_MS),
         };
         let server = self.server(client, at_ms, at_ms + needed_ms)?;
         let server_ends_ms = match server {

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::scenario::{Egress, Ingress, Intended, Protocol};
 
-/// How far around a record's times a second holder of an address makes it unidentifiable.
+/// How far around a record's times a second holder of an address makes it unidentifiable, where clocks are at most a
+/// second off; see [`Scenario::skew_ms`](crate::Scenario::skew_ms) for others.
 pub const SKEW_MS: i64 = 3_000;
 
 /// One connection, whether the log shows it or not.
@@ -158,7 +159,7 @@ pub enum End {
 pub struct Holder {
     /// Uid of the pod or node; `None` for an external address.
     pub uid: Option<String>,
-    /// Whether it can be known: nobody else held the address within [`SKEW_MS`] of the record, and the
+    /// Whether it can be known: nobody else held the address within the skew of the clocks of the record, and the
     /// inventory as written shows that the holder lived.
     pub identifiable: bool,
 }

@@ -3,15 +3,15 @@
 mod life;
 mod schedule;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 pub use life::Life;
 
 use crate::random::Dice;
-use crate::scenario::{Kind, NodeSpec, Scenario, WorkloadSpec};
+use crate::scenario::{Kind, NodeSpec, RelabelSpec, Scenario, WorkloadSpec};
 use crate::time::{HOUR_MS, SECOND_MS};
-use crate::truth::{Identity, SKEW_MS};
+use crate::truth::Identity;
 
 /// Stream of the generator that names nodes and interfaces.
 const NAMES_STREAM: u64 = 1;
@@ -156,6 +156,31 @@ impl<'a> World<'a> {
         &self.scenario.workloads[pod.workload]
     }
 
+    /// Labels of the pods of a workload at `at_ms`, without those that its controller adds.
+    pub(crate) fn labels_at(&self, workload: usize, at_ms: i64) -> BTreeMap<String, String> {
+        let spec = &self.scenario.workloads[workload];
+        let mut labels = spec.labels.clone();
+        for relabel in self.relabels_of(workload) {
+            if self.scenario.start_ms() + relabel.at.ms <= at_ms {
+                labels.extend(relabel.labels.clone());
+            }
+        }
+        labels
+    }
+
+    /// When the pods of a workload are given other labels, in milliseconds since the epoch.
+    pub(crate) fn relabelled_ms(&self, workload: usize) -> impl Iterator<Item = i64> {
+        let start_ms = self.scenario.start_ms();
+        self.relabels_of(workload)
+            .map(move |relabel| start_ms + relabel.at.ms)
+    }
+
+    fn relabels_of(&self, workload: usize) -> impl Iterator<Item = &RelabelSpec> {
+        let name = &self.scenario.workloads[workload].name.value;
+        let relabels = self.scenario.life.relabels.iter();
+        relabels.filter(move |relabel| relabel.workload.value == *name)
+    }
+
     /// All pods of a workload, in the order of their birth.
     pub fn pods_of(&self, workload: usize) -> &[usize] {
         &self.by_workload[workload]
@@ -256,8 +281,9 @@ impl<'a> World<'a> {
         start_s: i64,
         end_s: i64,
     ) -> bool {
-        let from_ms = start_s * SECOND_MS - SKEW_MS;
-        let to_ms = end_s * SECOND_MS + SKEW_MS;
+        let skew_ms = self.scenario.skew_ms();
+        let from_ms = start_s * SECOND_MS - skew_ms;
+        let to_ms = end_s * SECOND_MS + skew_ms;
         let mut holders = self.holders(address, from_ms, to_ms);
         let (first, second) = (holders.next(), holders.next());
         match party {

@@ -73,10 +73,11 @@ pub(crate) fn write_inventory(world: &World<'_>, dir: &Path) -> Result<Written, 
         let path = dir.join(format!("snapshot-{}.json", compact(at_ms)));
         plain(&path, &inventory::snapshot(world, at_ms), &mut written)?;
     }
-    for (n, watch) in inventory::watches_ms(world).into_iter().enumerate() {
-        let name = match n {
-            0 => "watch-pods.jsonl".to_owned(),
-            n => format!("watch-pods-{}.jsonl", n + 1),
+    for watch in inventory::watches_ms(world) {
+        // Whoever broke it off knows when; the end of the file does not say.
+        let name = match watch[1] == world.scenario.end_ms() {
+            true => "watch-pods.jsonl".to_owned(),
+            false => format!("watch-pods-{}.jsonl", compact(watch[1])),
         };
         plain(
             &dir.join(name),

@@ -190,7 +190,10 @@ fn an_interrupted_watch_knows_nothing_of_who_came_and_went_meanwhile() {
         let text = fs::read_to_string(dir.path().join("inventory").join(name)).unwrap();
         read_watch(name, &text).events
     };
-    let (before, after) = (read("watch-pods.jsonl"), read("watch-pods-2.jsonl"));
+    let (before, after) = (
+        read("watch-pods-20261123T231000Z.jsonl"),
+        read("watch-pods.jsonl"),
+    );
     let at = |after: &Span| scenario.start_ms() + after.ms;
     let mut unseen = 0;
     for pod in &run.world.pods {

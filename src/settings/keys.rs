@@ -117,7 +117,7 @@ pub(crate) struct Ingest {
 #[group(skip)]
 #[command(next_help_heading = "Analysing")]
 pub(crate) struct Analyze {
-    /// How far clocks may be apart [default: 3s]
+    /// How far each clock may be off [default: 3s]
     #[arg(
         long = "skew",
         value_name = "SPAN",
@@ -126,6 +126,14 @@ pub(crate) struct Analyze {
     )]
     #[serde(deserialize_with = "text")]
     pub skew: Option<Span>,
+    /// Names for ranges of addresses outside the cluster, a YAML file: databases, offices, partners
+    #[arg(
+        long = "cidr-sets",
+        value_name = "FILE",
+        env = "FLOWAUDIT_CIDR_SETS",
+        hide_env_values = true
+    )]
+    pub cidr_sets: Option<PathBuf>,
     /// How long nodes may take to enforce a change of policy [default: 10s]
     #[arg(
         long = "enforcement-grace",

@@ -6,6 +6,7 @@
 //! Variables that are not settings are left alone: Kubernetes gives a pod beside a Service called `flowaudit` variables
 //! like `FLOWAUDIT_PORT`. For that reason no setting may be called so.
 
+mod cidr_sets;
 mod fail_on;
 mod file;
 mod keys;
@@ -16,7 +17,7 @@ mod sources;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use chrono::{TimeDelta, Utc};
 use flowaudit_ingest::decode::text::Layout;
@@ -134,6 +135,11 @@ impl Typed {
         if let Some(span) = origins.pick("analyze.skew", analysing.skew, theirs.skew) {
             analyze.skew_us = span.us();
         }
+        let key = "analyze.cidr-sets";
+        let named = origins.pick(key, analysing.cidr_sets, theirs.cidr_sets);
+        if let Some(path) = &named {
+            analyze.ranges = cidr_sets::read(path)?;
+        }
         let grace = (analysing.enforcement_grace, theirs.enforcement_grace);
         if let Some(span) = origins.pick("analyze.enforcement-grace", grace.0, grace.1) {
             analyze.enforcement_grace_us = span.us();
@@ -185,6 +191,7 @@ impl Typed {
             cluster: name.unwrap_or_else(|| "default".to_owned()),
             ingest,
             analyze,
+            cidr_sets: named,
             sources: file.sources,
             origins,
         })
@@ -232,6 +239,8 @@ pub(crate) struct Settings {
     pub ingest: flowaudit_ingest::Settings,
     /// How hours are analysed.
     pub analyze: flowaudit_analyze::Settings,
+    /// Where ranges outside the cluster are given names.
+    pub cidr_sets: Option<PathBuf>,
     /// Where flow logs come from besides files.
     pub sources: Sources,
     /// Where the values come from.
@@ -290,6 +299,13 @@ impl Settings {
                 Size(ingest.record_bytes_max as u64).to_string(),
             ),
             ("analyze.skew", seconds(analyze.skew_us)),
+            (
+                "analyze.cidr-sets",
+                self.cidr_sets
+                    .as_ref()
+                    .map(|path| path.display().to_string())
+                    .unwrap_or_default(),
+            ),
             (
                 "analyze.enforcement-grace",
                 seconds(analyze.enforcement_grace_us),

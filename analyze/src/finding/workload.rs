@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use flowaudit_lake::table::edges::EdgeRow;
 use flowaudit_lake::table::endpoints::EndpointRow;
 
+use crate::identify::ranges::is_range;
+
 /// One side of a finding. Empty text where something does not apply.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Subject {
@@ -15,7 +17,7 @@ pub struct Subject {
     pub namespace: String,
     /// Kind of the workload.
     pub workload_kind: String,
-    /// Name of the workload.
+    /// Name of the workload; of the range, for an external address that lies in one with a name.
     pub workload: String,
     /// Name, for what is no workload: a node, a namespace, an address or network.
     pub name: String,
@@ -52,14 +54,12 @@ impl Subject {
 
     /// The subject of a finding: all external addresses together are one, or a scan would make a thousand findings.
     pub fn collapsed(&self) -> Subject {
-        let name = if self.kind == "external" {
-            String::new()
-        } else {
-            self.name.clone()
-        };
-        Subject {
-            name,
-            ..self.clone()
+        match self.kind.as_str() {
+            "external" => Subject {
+                kind: self.kind.clone(),
+                ..Subject::default()
+            },
+            _ => self.clone(),
         }
     }
 
@@ -97,6 +97,7 @@ impl Subject {
             ("pod", workload) => format!("{}/{workload}", self.namespace),
             ("namespace", _) => format!("namespace {}", self.namespace),
             ("external", _) if self.name.is_empty() => "external addresses".into(),
+            ("external", range) if !range.is_empty() => format!("{range} ({})", self.name),
             ("external" | "unidentified" | "ambiguous", _) => self.name.clone(),
             (kind, _) if self.namespace.is_empty() => format!("{kind} {}", self.name),
             (kind, _) => format!("{kind} {}/{}", self.namespace, self.name),
@@ -110,6 +111,15 @@ fn subject(
     addr: &str,
 ) -> Subject {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    if is_range(kind) {
+        // Outside, whatever it is called: policies can admit its addresses only.
+        return Subject {
+            kind: "external".into(),
+            workload: text(name),
+            name: network_of(addr),
+            ..Subject::default()
+        };
+    }
     let name = match (kind, name, workload) {
         ("pod", _, Some(_)) => String::new(),
         (_, Some(name), _) => name.clone(),

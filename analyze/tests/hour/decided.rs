@@ -207,6 +207,7 @@ fn a_small_memory_really_takes_several_passes() {
     let inventory = Inventory {
         endpoints: read::rows(&world.lake, &snapshot).unwrap(),
         objects: read::rows(&world.lake, &snapshot).unwrap(),
+        gaps: Vec::new(),
     };
     let settings = Settings {
         tuple_memory_bytes: 0,

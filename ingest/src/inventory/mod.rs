@@ -16,6 +16,10 @@ pub mod change;
 pub mod rows;
 
 pub mod read;
+
+pub mod diff;
+pub mod health;
+pub mod past;
 pub mod who;
 
 use std::collections::{BTreeMap, BTreeSet};

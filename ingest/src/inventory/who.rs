@@ -34,6 +34,28 @@ pub fn who(lake: &Lake, addr: IpAddr, at: DateTime<Utc>) -> Result<Vec<HeldBy>, 
     Ok(held)
 }
 
+/// The last who held `addr` before `at` and the first who held it after, as far as that is sure.
+pub fn neighbours(
+    lake: &Lake,
+    addr: IpAddr,
+    at: DateTime<Utc>,
+) -> Result<[Option<EndpointRow>; 2], LakeError> {
+    let addr = addr.to_canonical().to_string();
+    let at = at.timestamp_micros();
+    let rows = read::rows::<EndpointRow>(lake, &lake.snapshot()?)?;
+    let other = rows
+        .iter()
+        .filter(|row| row.addr == addr && !possibly(row, at));
+    let before = other
+        .clone()
+        .filter(|row| row.valid_to_us.is_some_and(|to| to < at))
+        .max_by_key(|row| row.valid_to_us);
+    let after = other
+        .filter(|row| row.valid_from_us > at)
+        .min_by_key(|row| row.valid_from_us);
+    Ok([before.cloned(), after.cloned()])
+}
+
 fn possibly(row: &EndpointRow, at: i64) -> bool {
     let us = |ms: i64| ms.saturating_mul(1000);
     let from = row

@@ -5,7 +5,7 @@ table! {
     Edges: EdgeRow {
         /// Start of the hour; not `hour`, which is the partition's name and would hide it.
         hour_us: Time as "hour_start",
-        /// What the client is: `pod`, `node`, `service`, `load-balancer`, `external`, `ambiguous` and so on.
+        /// What the client is: `pod`, `node`, `service`, `load-balancer`, `eni`, `cidr-set`, `cloud-service`, `load-balancer-range`, `external`, `ambiguous` or `unidentified`.
         client_kind: Key,
         /// The cluster of the client.
         client_cluster: Key or "not of a known cluster",
@@ -65,9 +65,9 @@ table! {
         reasons: Json,
         /// The evidence for which end opened the connection.
         oriented_by: Key,
-        /// The evidence for who the client was.
+        /// The evidence for who the client was, or why it is not known; words in `docs/identity.md`.
         client_identified_by: Key,
-        /// The evidence for who the server was.
+        /// The evidence for who the server was; values as in `client_identified_by`.
         server_identified_by: Key,
         /// Start of the first record that was folded in.
         first_seen_us: Time as "first_seen",

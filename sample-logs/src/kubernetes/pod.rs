@@ -6,13 +6,14 @@ use super::{controller, nothing, put, version};
 use crate::random::uid_of;
 use crate::scenario::{Kind, PortSpec, WorkloadSpec};
 use crate::time::{SECOND_MS, rfc3339};
-use crate::world::{Life, Pod, World};
+use crate::world::{Pod, World};
 
 /// How long a pod is given to end by itself.
 const GRACE_S: i64 = 30;
 
 /// Instants at which the object changes, its creation first; its end is not among them.
-pub(crate) fn changes_ms(life: &Life) -> Vec<i64> {
+pub(crate) fn changes_ms(world: &World<'_>, pod: &Pod) -> Vec<i64> {
+    let life = &pod.life;
     let mut changes = vec![
         life.created_ms,
         life.scheduled_ms,
@@ -26,6 +27,9 @@ pub(crate) fn changes_ms(life: &Life) -> Vec<i64> {
                 .filter(|at_ms| *at_ms < end.gone_ms),
         );
     }
+    let gone_ms = life.end.map_or(i64::MAX, |end| end.gone_ms);
+    let relabelled = world.relabelled_ms(pod.workload);
+    changes.extend(relabelled.filter(|at_ms| (life.created_ms..gone_ms).contains(at_ms)));
     changes.sort_unstable();
     changes
 }
@@ -45,7 +49,7 @@ pub(crate) fn last_state(world: &World<'_>, index: usize) -> Option<Value> {
 
 fn state(world: &World<'_>, pod: &Pod, at_ms: i64) -> Value {
     let spec = world.workload_spec(pod);
-    let changed_ms = changes_ms(&pod.life)
+    let changed_ms = changes_ms(world, pod)
         .into_iter()
         .rfind(|change_ms| *change_ms <= at_ms);
     json!({
@@ -64,7 +68,7 @@ fn metadata(
     at_ms: i64,
     changed_ms: i64,
 ) -> Value {
-    let mut labels = spec.labels.clone();
+    let mut labels = world.labels_at(pod.workload, at_ms);
     let owner_kind = match spec.kind {
         Kind::Deployment => {
             labels.insert("pod-template-hash".into(), pod.template.clone());

@@ -10,6 +10,8 @@ pub(crate) const TICK_MS: i64 = 10 * MINUTE_MS;
 /// Bounds of what is simulated in one go; `bulk` has no such bound.
 const DURATION_MS_MAX: i64 = 7 * 24 * 60 * MINUTE_MS;
 const PODS_MAX: usize = 20_000;
+/// How far a clock may be off.
+const CLOCK_MS_MAX: i64 = 3_000;
 
 struct Checker<'a> {
     file: &'a str,
@@ -94,11 +96,12 @@ impl Checker<'_> {
                     "write for example `windows: [10m, 1m, 5m]`",
                 );
             }
-            if node.clock_ahead.ms.abs() > 1_000 {
+            let clocks = [node.clock_ahead, node.log_clock_ahead];
+            if clocks.iter().any(|clock| clock.ms.abs() > CLOCK_MS_MAX) {
                 return self.wrong(
                     line,
-                    format!("the clock of node `{name}` is more than a second off"),
-                    "`clock_ahead` goes from -1s to 1s",
+                    format!("a clock of node `{name}` is more than three seconds off"),
+                    "`clock_ahead` and `log_clock_ahead` go from -3s to 3s",
                 );
             }
             if !(16..=28).contains(&node.pods.prefix_len()) {
@@ -170,10 +173,10 @@ impl Checker<'_> {
             if workload.kind == Kind::CronJob {
                 let every_ms = workload.every.map_or(0, |span| span.ms);
                 let runs_ms = workload.runs_for.map_or(0, |span| span.ms);
-                if every_ms < MINUTE_MS || runs_ms < 10_000 || runs_ms * 2 > every_ms {
+                if every_ms < MINUTE_MS || runs_ms < 5_000 || runs_ms * 2 > every_ms {
                     return self.wrong(
                         line,
-                        format!("CronJob `{name}` needs `every` of a minute or more and `runs_for` from 10s to half of that"),
+                        format!("CronJob `{name}` needs `every` of a minute or more and `runs_for` from 5s to half of that"),
                         "write for example `every: 10m` and `runs_for: 2m`",
                     );
                 }
@@ -224,6 +227,18 @@ impl Checker<'_> {
                         rollout.workload.value
                     ),
                     "name a workload of kind Deployment",
+                );
+            }
+        }
+        for relabel in &life.relabels {
+            if self.scenario.workload(&relabel.workload.value).is_none() {
+                return self.wrong(
+                    relabel.workload.referenced.line(),
+                    format!(
+                        "`{}` is no workload that could be given labels",
+                        relabel.workload.value
+                    ),
+                    "name one of `workloads`",
                 );
             }
         }
@@ -322,6 +337,13 @@ impl Checker<'_> {
                 at,
                 format!("`{name}`: only an interface of the cluster can reject"),
                 "use another `answer`",
+            );
+        }
+        if line.prompt && (denied || line.answer != Answer::Established) {
+            return self.wrong(
+                at,
+                format!("`{name}` is `prompt`, and an answer is not sure to come"),
+                "leave `prompt` to what is allowed and answered",
             );
         }
         if line.answer == Answer::Refused && line.protocol != Protocol::Tcp {

@@ -52,6 +52,9 @@ pub struct NodeSpec {
     /// How far its clock runs ahead; seen in the times its kubelet reports.
     #[serde(default)]
     pub clock_ahead: Span,
+    /// How far the clock runs ahead that the log of its interfaces goes by; seen in the times of records.
+    #[serde(default)]
+    pub log_clock_ahead: Span,
 }
 
 /// One namespace.
@@ -226,6 +229,21 @@ pub struct LifeSpec {
     /// Workloads whose pods are all replaced, one by one.
     #[serde(default)]
     pub rollouts: Vec<RolloutSpec>,
+    /// Workloads whose pods are given other labels while they run.
+    #[serde(default)]
+    pub relabels: Vec<RelabelSpec>,
+}
+
+/// Labels set on the pods of a workload: on those that live, and on all that come after.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RelabelSpec {
+    /// `namespace/name` of a workload.
+    pub workload: Spanned<String>,
+    /// When, after the start.
+    pub at: Span,
+    /// The labels that are set; others stay.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// One rolling update.

@@ -45,6 +45,9 @@ pub struct TrafficSpec {
     /// What comes back if no policy stops it.
     #[serde(default)]
     pub answer: Answer,
+    /// An answer is sure to come, so that no time need be left for retries and a pod that lives for seconds can ask.
+    #[serde(default)]
+    pub prompt: bool,
 }
 
 /// The verdict as a whole.

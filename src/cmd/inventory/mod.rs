@@ -1,5 +1,8 @@
 //! `inventory`: who held which address when, and what was declared. One file per command.
 
+mod diff;
+mod health;
+mod history;
 mod import;
 mod who;
 
@@ -16,12 +19,21 @@ use crate::settings::Everywhere;
 Examples:
   kubectl get nodes,namespaces,pods,services,replicasets,jobs,networkpolicies -A -o yaml | flowaudit inventory import -
   flowaudit inventory import snapshots/
-  flowaudit inventory who 10.0.3.7 --at 2026-11-23T08:00:00Z")]
+  flowaudit inventory who 10.0.3.7 --at 2026-11-23T08:00:00Z
+  flowaudit inventory history shop/redis-0
+  flowaudit inventory diff 2h 1h
+  flowaudit inventory health")]
 pub(crate) enum Inventory {
     /// Brings Kubernetes objects into the lake, from `kubectl get -o yaml|json` or `kubectl get --watch`
     Import(import::Import),
     /// Tells who held an address
     Who(who::Who),
+    /// Tells what is known of a pod, a node or an address over time
+    History(history::History),
+    /// Tells what came, went and changed between two instants
+    Diff(diff::Diff),
+    /// Tells how old the inventory is, what it rests on, where it has holes
+    Health(health::Health),
 }
 
 impl Inventory {
@@ -30,6 +42,9 @@ impl Inventory {
         match self {
             Inventory::Import(command) => command.run(everywhere),
             Inventory::Who(command) => command.run(everywhere),
+            Inventory::History(command) => command.run(everywhere),
+            Inventory::Diff(command) => command.run(everywhere),
+            Inventory::Health(command) => command.run(everywhere),
         }
     }
 }

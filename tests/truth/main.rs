@@ -3,7 +3,10 @@
 //! Nothing here asks the code under test what is right: identities, verdicts and counts come from the scenario.
 #![cfg(test)]
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod churn;
+mod findings;
+
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -16,10 +19,13 @@ use flowaudit_ingest::inventory::{ImportSettings, import};
 use flowaudit_ingest::source::Input;
 use flowaudit_lake::table::edges::EdgeRow;
 use flowaudit_lake::table::findings::FindingRow;
-use flowaudit_lake::{Lake, read};
+use flowaudit_lake::table::gaps::GapRow;
+use flowaudit_lake::{Hour, Lake, Partition, read};
 use flowaudit_sample_logs::time::Span;
-use flowaudit_sample_logs::truth::{ExpectedFinding, Identity, RecordStatus, Subject};
+use flowaudit_sample_logs::truth::{Holder, Identity, RecordStatus};
 use flowaudit_sample_logs::{Run, Scenario, simulate};
+
+use self::findings::check_findings;
 
 const SEEDS: u64 = 20;
 
@@ -28,9 +34,17 @@ struct Walked {
     coverage: Coverage,
     findings: Vec<FindingRow>,
     duplicates: u64,
+    contradictions: usize,
 }
 
 fn walk(run_of: &Run<'_>, directory: &Path) -> Walked {
+    let walked = walk_with_gaps(run_of, directory, &[]);
+    assert_eq!(walked.contradictions, 0);
+    walked
+}
+
+/// With what whoever watched the cluster tells of when he did not.
+fn walk_with_gaps(run_of: &Run<'_>, directory: &Path, gaps: &[GapRow]) -> Walked {
     run_of.write(directory).unwrap();
     let lake = Lake::create_or_open(directory.join("lake")).unwrap();
     let now = DateTime::<Utc>::from_timestamp(1_800_000_000, 0).unwrap();
@@ -45,16 +59,22 @@ fn walk(run_of: &Run<'_>, directory: &Path) -> Walked {
     .unwrap();
     assert_eq!(summary.counts.rejects, 0, "{:?}", summary.problems);
     let imported = import(&lake, &input("inventory"), &ImportSettings::default(), now).unwrap();
-    assert!(
-        imported.issues.is_empty() && imported.contradictions.is_empty(),
-        "{imported:?}"
-    );
+    assert!(imported.issues.is_empty(), "{imported:?}");
+    for gap in gaps {
+        let mut batch = lake.batch("watch").unwrap();
+        let partition = Partition::Date(Hour::of_us(gap.from_us).date());
+        batch
+            .write_rows(partition, std::slice::from_ref(gap))
+            .unwrap();
+        batch.publish().unwrap();
+    }
     let analysed = run(&lake, &Settings::default(), &Selection::default(), |_| {}).unwrap();
     Walked {
         lake,
         coverage: analysed.coverage,
         findings: analysed.findings,
         duplicates: summary.counts.duplicates,
+        contradictions: imported.contradictions.len(),
     }
 }
 
@@ -265,12 +285,44 @@ fn assert_same(edges: &[EdgeRow], expected: &[EdgeRow], what: &str) {
     assert_eq!(edges.len(), expected.len(), "{what}");
 }
 
-/// Every end of every record: named right, or not named.
-fn check_identities(run: &Run<'_>, walked: &Walked, score: &mut Score) {
+/// One end of one record, and what was made of it.
+struct End<'e> {
+    /// The record's times as the log shows them.
+    window: Stretch,
+    address: IpAddr,
+    truth: &'e Holder,
+    held: Held,
+    /// Whom `held` names: a uid, or nobody of ours; `None` where it names no one.
+    named: Option<Option<String>>,
+}
+
+impl End<'_> {
+    fn is_wrong(&self) -> bool {
+        self.named
+            .as_ref()
+            .is_some_and(|uid| *uid != self.truth.uid)
+    }
+
+    fn told(&self) -> String {
+        let Stretch { from, to } = self.window;
+        format!(
+            "{} {} to {}: {:?}, really {:?}",
+            self.address,
+            DateTime::from_timestamp_micros(from).unwrap(),
+            DateTime::from_timestamp_micros(to).unwrap(),
+            self.named,
+            self.truth.uid
+        )
+    }
+}
+
+/// Shows every end of every record to `see`.
+fn each_end(run: &Run<'_>, walked: &Walked, mut see: impl FnMut(End<'_>)) {
     let snapshot = walked.lake.snapshot().unwrap();
     let inventory = Inventory {
         endpoints: read::rows(&walked.lake, &snapshot).unwrap(),
         objects: Vec::new(),
+        gaps: read::rows(&walked.lake, &snapshot).unwrap(),
     };
     let book: Book = inventory.book(&Settings::default());
     let repeated = run.lines().filter(|line| line.truth.repeated).count() as u64;
@@ -292,40 +344,53 @@ fn check_identities(run: &Run<'_>, walked: &Walked, score: &mut Score) {
         for (key, truth) in [("srcaddr", &line.truth.src), ("dstaddr", &line.truth.dst)] {
             let truth = truth.as_ref().unwrap();
             let address: IpAddr = text(key).parse().unwrap();
-            score.ends += 1;
-            score.identifiable += u64::from(truth.identifiable);
-            let named = match book.held(address, Some(text("vpc-id")), window) {
-                Held::By { versions, .. } => {
-                    let row = book.row(*versions.last().unwrap());
-                    // A host-network pod's row stands for its node, whose uid only the node's own row has.
-                    let of_node = |node: &str| {
-                        let same = book
-                            .rows()
-                            .iter()
-                            .find(|other| other.kind == "node" && other.name == node);
-                        same.and_then(|node| node.uid.clone())
-                    };
-                    Some(if row.kind == "pod" && row.host_network {
-                        of_node(row.node.as_deref().unwrap_or_default())
-                    } else {
-                        row.uid.clone()
-                    })
-                }
-                Held::External | Held::Range { .. } => Some(None),
-                Held::Unclear(_) => None,
-            };
-            match named {
-                Some(uid) if uid != truth.uid => {
-                    score.wrong.push(format!(
-                        "{address} {window:?}: {uid:?}, really {:?}",
-                        truth.uid
-                    ));
-                }
-                Some(_) => score.identified += u64::from(truth.identifiable),
-                None => {}
-            }
+            let held = book.held(address, Some(text("vpc-id")), window);
+            let named = named(&book, &held);
+            see(End {
+                window,
+                address,
+                truth,
+                held,
+                named,
+            });
         }
     }
+}
+
+fn named(book: &Book, held: &Held) -> Option<Option<String>> {
+    match held {
+        Held::By { versions, .. } => {
+            let row = book.row(*versions.last().unwrap());
+            // A host-network pod's row stands for its node, whose uid only the node's own row has.
+            let of_node = |node: &str| {
+                let same = book
+                    .rows()
+                    .iter()
+                    .find(|other| other.kind == "node" && other.name == node);
+                same.and_then(|node| node.uid.clone())
+            };
+            Some(if row.kind == "pod" && row.host_network {
+                of_node(row.node.as_deref().unwrap_or_default())
+            } else {
+                row.uid.clone()
+            })
+        }
+        Held::External | Held::Range { .. } => Some(None),
+        Held::Unclear(_) => None,
+    }
+}
+
+/// Every end of every record: named right, or not named.
+fn check_identities(run: &Run<'_>, walked: &Walked, score: &mut Score) {
+    each_end(run, walked, |end| {
+        score.ends += 1;
+        score.identifiable += u64::from(end.truth.identifiable);
+        if end.is_wrong() {
+            score.wrong.push(end.told());
+        } else if end.named.is_some() {
+            score.identified += u64::from(end.truth.identifiable);
+        }
+    });
 }
 
 /// A party as both sides can name it.
@@ -354,7 +419,7 @@ fn edge_who(kind: &str, [namespace, name, uid]: [&Option<String>; 3], addr: &str
             text(uid)
         )),
         "node" => Some(format!("node {}", text(name))),
-        "external" => Some(addr.to_owned()),
+        "external" | "cidr-set" | "cloud-service" | "load-balancer-range" => Some(addr.to_owned()),
         _ => None,
     }
 }
@@ -453,102 +518,4 @@ fn check_edges(run: &Run<'_>, walked: &Walked, seed: u64, score: &mut Score) {
                 .push(format!("{} but {:?}", told(), truth.observations));
         }
     }
-}
-
-/// What findings are compared by.
-type FindingKey = (
-    String,
-    Option<String>,
-    Option<String>,
-    Option<i32>,
-    Option<i32>,
-    Option<String>,
-);
-
-fn check_findings(run: &Run<'_>, findings: &[FindingRow], seed: u64) {
-    let expected: BTreeMap<FindingKey, bool> = run
-        .expected_findings()
-        .into_iter()
-        .map(|finding| (expected_key(&finding), finding.certain))
-        .collect();
-    let found: BTreeSet<FindingKey> = findings.iter().map(found_key).collect();
-    let missing: Vec<_> = expected
-        .iter()
-        .filter(|(key, certain)| **certain && !found.contains(key))
-        .collect();
-    let invented: Vec<_> = found
-        .iter()
-        .filter(|key| !expected.contains_key(key))
-        .collect();
-    assert!(
-        missing.is_empty() && invented.is_empty(),
-        "seed {seed}: missing {missing:#?}, invented {invented:#?}"
-    );
-}
-
-fn expected_key(finding: &ExpectedFinding) -> FindingKey {
-    let subject = |subject: &Subject| match subject {
-        Subject::Workload {
-            namespace,
-            workload_kind,
-            workload,
-        } => format!("{namespace}/{workload_kind}/{workload}"),
-        Subject::Node { name } => format!("node {name}"),
-        Subject::External => "external".to_owned(),
-        Subject::Namespace { namespace } => format!("namespace {namespace}"),
-    };
-    (
-        finding.detection.clone(),
-        finding.client.as_ref().map(subject),
-        finding.server.as_ref().map(subject),
-        finding.port.map(i32::from),
-        finding
-            .protocol
-            .map(|protocol| i32::from(protocol.number(false))),
-        finding.direction.clone(),
-    )
-}
-
-fn found_key(row: &FindingRow) -> FindingKey {
-    let subject = |kind: &Option<String>, parts: [&Option<String>; 4]| {
-        let [namespace, workload_kind, workload, name] =
-            parts.map(|part| part.clone().unwrap_or_default());
-        kind.as_deref().map(|kind| match kind {
-            "pod" => format!("{namespace}/{workload_kind}/{workload}"),
-            "node" => format!("node {name}"),
-            "namespace" => format!("namespace {namespace}"),
-            other => other.to_owned(),
-        })
-    };
-    let direction = (row.detection == "default-deny-missing").then(|| {
-        if row.title.contains("egress") {
-            "egress".to_owned()
-        } else {
-            "ingress".to_owned()
-        }
-    });
-    (
-        row.detection.clone(),
-        subject(
-            &row.client_kind,
-            [
-                &row.client_namespace,
-                &row.client_workload_kind,
-                &row.client_workload,
-                &row.client_name,
-            ],
-        ),
-        subject(
-            &row.server_kind,
-            [
-                &row.server_namespace,
-                &row.server_workload_kind,
-                &row.server_workload,
-                &row.server_name,
-            ],
-        ),
-        row.server_port,
-        row.protocol,
-        direction,
-    )
 }

@@ -1,0 +1,242 @@
+//! Who held an address, in small.
+
+use flowaudit_lake::table::gaps::GapRow;
+
+use super::*;
+
+const SECOND: i64 = 1_000_000;
+
+fn pod(name: &str, from: i64, to: Option<i64>, slack_ms: Option<i64>) -> EndpointRow {
+    EndpointRow {
+        addr: "10.0.3.7".into(),
+        vpc_id: None,
+        valid_from_us: from * SECOND,
+        valid_to_us: to.map(|to| to * SECOND),
+        from_slack_ms: Some(0),
+        to_slack_ms: slack_ms,
+        kind: "pod".into(),
+        cluster: "c".into(),
+        namespace: Some("shop".into()),
+        name: name.into(),
+        uid: Some(format!("uid-{name}")),
+        workload_kind: None,
+        workload: None,
+        labels: None,
+        host_network: false,
+        node: Some("n1".into()),
+        container_ports: None,
+        service_account: None,
+        evidence: "snapshot".into(),
+    }
+}
+
+fn ask(book: &Book, from: i64, to: i64) -> Result<String, Held> {
+    let address = "10.0.3.7".parse().unwrap();
+    match book.held(
+        address,
+        None,
+        Stretch {
+            from: from * SECOND,
+            to: to * SECOND,
+        },
+    ) {
+        Held::By { identity, .. } => Ok(book.identity(identity).name.clone()),
+        other => Err(other),
+    }
+}
+
+fn book(rows: Vec<EndpointRow>) -> Book {
+    Book::new(rows, 3 * SECOND, &[])
+}
+
+#[test]
+fn a_reused_address_belongs_to_each_in_its_time() {
+    let book = book(vec![
+        pod("cart", 0, Some(100), Some(2000)),
+        pod("redis", 104, None, None),
+    ]);
+    assert_eq!(ask(&book, 10, 70), Ok("cart".into()));
+    assert_eq!(ask(&book, 120, 180), Ok("redis".into()));
+    assert_eq!(ask(&book, 60, 120), Err(Held::Unclear(Doubt::TwoHolders)));
+    assert_eq!(
+        ask(&book, 102, 103),
+        Err(Held::Unclear(Doubt::TwoHolders)),
+        "within the skew of both"
+    );
+}
+
+#[test]
+fn a_window_that_outlasts_its_only_holder_is_still_its_holders() {
+    let book = book(vec![pod("cart", 0, Some(100), Some(0))]);
+    assert_eq!(ask(&book, 90, 600), Ok("cart".into()));
+    assert_eq!(
+        ask(&book, 102, 600),
+        Err(Held::Unclear(Doubt::OutsideCore)),
+        "only within the skew"
+    );
+    assert_eq!(
+        ask(&book, 300, 600),
+        Err(Held::Unclear(Doubt::Terminated)),
+        "never taken for external"
+    );
+}
+
+#[test]
+fn after_the_last_look_nothing_is_sure() {
+    let book = book(vec![pod("cart", 0, Some(100), None)]);
+    assert_eq!(
+        ask(&book, 200, 260),
+        Err(Held::Unclear(Doubt::LastSeenBefore))
+    );
+}
+
+#[test]
+fn changed_labels_do_not_make_two_holders() {
+    let book = book(vec![
+        pod("cart", 0, Some(100), Some(50_000)),
+        pod("cart", 150, Some(300), Some(0)),
+    ]);
+    let address = "10.0.3.7".parse().unwrap();
+    let held = book.held(
+        address,
+        None,
+        Stretch {
+            from: 120 * SECOND,
+            to: 160 * SECOND,
+        },
+    );
+    assert_eq!(
+        held,
+        Held::By {
+            identity: 0,
+            versions: vec![0, 1]
+        }
+    );
+}
+
+#[test]
+fn cuts_are_where_answers_change_and_nowhere_else() {
+    let book = book(vec![
+        pod("cart", 10, Some(100), Some(2000)),
+        pod("redis", 104, Some(200), Some(30_000)),
+    ])
+    .with_unseen(gap("c", 190, 220));
+    let address: IpAddr = "10.0.3.7".parse().unwrap();
+    let within = Stretch {
+        from: 0,
+        to: 300 * SECOND,
+    };
+    let cuts = book.cuts(address, within);
+    let stretch_of = |at: i64| cuts.partition_point(|cut| *cut <= at);
+    let mut answers: HashMap<(usize, usize), Held> = HashMap::new();
+    for from in 0..300 {
+        for to in (from..300).step_by(7) {
+            let window = Stretch {
+                from: from * SECOND,
+                to: to * SECOND,
+            };
+            let held = book.held(address, None, window);
+            let known = answers
+                .entry((stretch_of(window.from), stretch_of(window.to)))
+                .or_insert(held.clone());
+            assert_eq!(*known, held, "{from}..{to}");
+        }
+    }
+    assert!(book.cuts("10.9.9.9".parse().unwrap(), within).is_empty());
+}
+
+#[test]
+fn unknown_addresses_near_pods_are_not_called_external() {
+    let book = book(vec![pod("cart", 0, None, None)]);
+    let at = Stretch { from: 0, to: 1 };
+    let held = |text: &str| book.held(text.parse().unwrap(), None, at);
+    assert_eq!(held("10.0.3.99"), Held::Unclear(Doubt::NoHolder));
+    assert_eq!(held("10.0.4.99"), Held::External);
+    assert_eq!(held("198.51.100.7"), Held::External);
+}
+
+/// Whoever came after the one last seen may have held the address as soon as that was.
+#[test]
+fn near_an_end_that_nobody_watched_a_core_does_not_count() {
+    let unwatched = || pod("cart", 0, Some(100), Some(60_000));
+    let of = |row| book(vec![row]);
+    assert_eq!(ask(&of(unwatched()), 90, 96), Ok("cart".into()));
+    assert_eq!(
+        ask(&of(unwatched()), 98, 110),
+        Err(Held::Unclear(Doubt::OutsideCore))
+    );
+    let watched = EndpointRow {
+        evidence: r#"{"by":["watch"],"gone":"1970-01-01T00:02:40Z"}"#.into(),
+        ..unwatched()
+    };
+    assert_eq!(ask(&of(watched), 98, 110), Ok("cart".into()));
+}
+
+fn gap(cluster: &str, from: i64, to: i64) -> Unseen {
+    let row = GapRow {
+        eni_id: None,
+        from_us: from * SECOND,
+        to_us: to * SECOND,
+        reason: "inventory".into(),
+        source: format!("inventory/{cluster}//Pod"),
+        source_position: 0,
+    };
+    Unseen::new(&[row], 3 * SECOND)
+}
+
+#[test]
+fn where_nobody_watched_only_a_core_that_goes_on_names_anyone() {
+    let lived_through = || pod("cart", 0, Some(1000), Some(0));
+    let died = || pod("cart", 0, Some(200), Some(100_000));
+    let unwatched = |row, cluster: &str| book(vec![row]).with_unseen(gap(cluster, 250, 400));
+    let in_gap = Err(Held::Unclear(Doubt::InGap));
+    assert_eq!(
+        ask(&unwatched(lived_through(), "c"), 300, 310),
+        Ok("cart".into())
+    );
+    assert_eq!(ask(&unwatched(died(), "c"), 100, 150), Ok("cart".into()));
+    assert_eq!(ask(&unwatched(died(), "c"), 150, 260), in_gap);
+    assert_eq!(
+        ask(&unwatched(died(), "other"), 150, 260),
+        Ok("cart".into())
+    );
+    assert_eq!(
+        ask(&unwatched(died(), "c"), 380, 390),
+        Err(Held::Unclear(Doubt::NoHolderInGap)),
+        "its outer part ends at 300"
+    );
+    assert_eq!(
+        ask(&unwatched(died(), "c"), 500, 510),
+        Err(Held::Unclear(Doubt::Terminated))
+    );
+}
+
+#[test]
+fn a_range_with_a_name_is_never_taken_for_a_pod_that_is_not_known() {
+    let range = |name: &str, net: &str| NamedRange {
+        name: name.into(),
+        kind: CIDR_SET,
+        net: net.parse().unwrap(),
+        vpc: None,
+    };
+    let ranges = [
+        range("everything", "10.0.0.0/8"),
+        range("database", "10.0.3.200/32"),
+        range("office", "192.0.2.0/24"),
+    ];
+    let book = book(vec![pod("cart", 0, None, None)])
+        .with_ranges(ranges.into_iter().chain(ranges::built_in()));
+    let at = Stretch { from: 0, to: 1 };
+    let named = |text: &str| match book.held(text.parse().unwrap(), None, at) {
+        Held::Range { identity } => book.identity(identity).name.clone(),
+        other => format!("{other:?}"),
+    };
+    assert_eq!(named("10.0.3.200"), "database");
+    assert_eq!(named("10.0.3.99"), "Unclear(NoHolder)", "beside a pod");
+    assert_eq!(named("10.0.4.99"), "everything");
+    assert_eq!(named("192.0.2.7"), "office");
+    assert_eq!(named("100.100.2.138"), "dns");
+    assert_eq!(named("100.100.100.200"), "metadata");
+    assert_eq!(named("100.64.17.3"), "alibaba-cloud");
+    assert_eq!(named("198.51.100.7"), "External");
+}

@@ -1,0 +1,194 @@
+//! How good the inventory is: how old, from what, with which holes and contradictions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use flowaudit_lake::table::coverage::CoverageRow;
+use flowaudit_lake::table::endpoints::EndpointRow;
+use flowaudit_lake::table::gaps::GapRow;
+use flowaudit_lake::table::objects::ObjectRow;
+use flowaudit_lake::{Lake, LakeError, Table, read};
+use flowaudit_rules::evaluate::Engine;
+use flowaudit_rules::kubernetes::{self, Body};
+
+use super::past::Rests;
+use super::rows::{Contradiction, Known, is_ledger};
+
+/// The reason of gaps of the inventory.
+const REASON: &str = "inventory";
+
+/// What is known of all clusters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Health {
+    /// By name of the cluster.
+    pub clusters: BTreeMap<String, OfCluster>,
+    /// The newest record of the log, microseconds since the epoch.
+    pub newest_flow_us: Option<i64>,
+    /// Records whose ends are identified, and all that were analysed.
+    pub identified: (i64, i64),
+    /// Records by what became of identifying their ends.
+    pub by_outcome: BTreeMap<String, i64>,
+}
+
+/// What is known of one cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OfCluster {
+    /// When anything was last seen, microseconds since the epoch.
+    pub last_seen_us: Option<i64>,
+    /// Snapshots taken.
+    pub snapshots: u64,
+    /// Addresses that somebody is known to have held, by kind of holder.
+    pub addresses: BTreeMap<String, u64>,
+    /// The last sighting of each kind of evidence, microseconds since the epoch.
+    pub evidence: BTreeMap<String, i64>,
+    /// The engine that the newest configuration of Terway names.
+    pub engine: Option<Engine>,
+    /// When nobody watched, with the source that says so, by time.
+    pub gaps: Vec<Gap>,
+    /// What cannot all be true.
+    pub contradictions: Vec<Contradiction>,
+}
+
+/// A stretch in which nobody watched.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Gap {
+    /// First instant, microseconds since the epoch.
+    pub from_us: i64,
+    /// First instant seen again.
+    pub to_us: i64,
+    /// What was not watched, `<group>/<Kind>`; empty for everything.
+    pub what: String,
+}
+
+/// Looks at all that the lake knows.
+pub fn health(lake: &Lake) -> Result<Health, LakeError> {
+    let snapshot = lake.snapshot()?;
+    let endpoints = read::rows::<EndpointRow>(lake, &snapshot)?;
+    let objects = read::rows::<ObjectRow>(lake, &snapshot)?;
+    let mut gaps: Vec<GapRow> = Vec::new();
+    for entry in snapshot.files(Table::Gaps) {
+        gaps.extend(read::rows_with(lake, entry, "reason", REASON)?);
+    }
+    let mut health = Health {
+        newest_flow_us: snapshot
+            .files(Table::Flows)
+            .filter_map(|entry| entry.max_us)
+            .max(),
+        ..Health::of(&endpoints, &objects, &gaps)
+    };
+    for row in read::rows::<CoverageRow>(lake, &snapshot)? {
+        if row.step == "identify" {
+            *health.by_outcome.entry(row.outcome).or_default() += row.records;
+        }
+    }
+    health.identified = (
+        health.by_outcome.get("identified").copied().unwrap_or(0),
+        health.by_outcome.values().sum(),
+    );
+    Ok(health)
+}
+
+impl Health {
+    fn of(endpoints: &[EndpointRow], objects: &[ObjectRow], gaps: &[GapRow]) -> Health {
+        let mut health = Health::default();
+        let mut addresses: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
+        for row in endpoints {
+            let of = health.clusters.entry(row.cluster.clone()).or_default();
+            let rests = Rests::of(row);
+            let seen = rests.last_seen.map(|at| at.timestamp_micros());
+            let seen = seen.max(row.valid_to_us);
+            of.last_seen_us = of.last_seen_us.max(seen);
+            for by in rests.by.iter().chain(&rests.dated_by) {
+                let last = of.evidence.entry(by.clone()).or_insert(i64::MIN);
+                *last = (*last).max(seen.unwrap_or(row.valid_from_us));
+            }
+            let of_kind = addresses.entry((&row.cluster, &row.kind)).or_default();
+            of_kind.insert(&row.addr);
+        }
+        for ((cluster, kind), addresses) in addresses {
+            let of = health.clusters.entry(cluster.to_owned()).or_default();
+            of.addresses.insert(kind.to_owned(), addresses.len() as u64);
+        }
+        let mut configured: BTreeMap<&str, i64> = BTreeMap::new();
+        for row in objects {
+            let of = health.clusters.entry(row.cluster.clone()).or_default();
+            of.last_seen_us = of.last_seen_us.max(row.valid_to_us);
+            of.snapshots += u64::from(is_ledger(row));
+            if row.kind != "ConfigMap" {
+                continue;
+            }
+            let at = row.valid_to_us.unwrap_or(i64::MAX);
+            for object in kubernetes::read("", &row.spec).objects {
+                let newest = configured
+                    .get(row.cluster.as_str())
+                    .is_none_or(|known| *known <= at);
+                if let (Body::Terway(terway), true) = (object.body, newest) {
+                    configured.insert(&row.cluster, at);
+                    of.engine = Some(terway.engine());
+                }
+            }
+        }
+        for row in gaps {
+            let Some((cluster, what)) = row
+                .source
+                .strip_prefix("inventory/")
+                .map(|source| source.split_once('/').unwrap_or((source, "")))
+            else {
+                continue;
+            };
+            let of = health.clusters.entry(cluster.to_owned()).or_default();
+            of.gaps.push(Gap {
+                from_us: row.from_us,
+                to_us: row.to_us,
+                what: what.trim_start_matches('/').to_owned(),
+            });
+        }
+        for (cluster, of) in &mut health.clusters {
+            of.gaps.sort();
+            of.gaps.dedup();
+            let of_cluster = |one: &str| one == cluster;
+            let endpoints = endpoints.iter().filter(|row| of_cluster(&row.cluster));
+            let objects = objects.iter().filter(|row| of_cluster(&row.cluster));
+            let endpoints: Vec<EndpointRow> = endpoints.cloned().collect();
+            let objects: Vec<ObjectRow> = objects.cloned().collect();
+            let mut known = Known::from_rows(&endpoints, &objects);
+            of.contradictions = known.to_rows(cluster).contradictions;
+        }
+        health
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::past::tests::pod;
+    use super::*;
+
+    #[test]
+    fn age_evidence_and_holes_are_counted() {
+        let rows = [
+            pod("cart", "10.0.0.1", 0, Some(1_795_507_200_000_000)),
+            pod("redis", "10.0.0.2", 0, None),
+            EndpointRow {
+                evidence: r#"{"by":["audit"]}"#.into(),
+                ..pod("web", "10.0.0.2", 0, Some(5))
+            },
+        ];
+        let gap = |source: &str| GapRow {
+            eni_id: None,
+            from_us: 10,
+            to_us: 20,
+            reason: REASON.into(),
+            source: source.into(),
+            source_position: 0,
+        };
+        let gaps = [gap("inventory/c//Pod"), gap("inventory/c//Pod"), gap("sls")];
+        let health = Health::of(&rows, &[], &gaps);
+        let of = &health.clusters["c"];
+        assert_eq!(of.last_seen_us, Some(1_795_507_200_000_000));
+        assert_eq!(of.addresses["pod"], 2);
+        assert_eq!(of.evidence["audit"], 5);
+        assert_eq!(of.evidence["watch"], 1_795_507_200_000_000);
+        assert_eq!(of.gaps.len(), 1);
+        assert_eq!(of.gaps[0].what, "Pod");
+        assert_eq!(health.clusters.len(), 1);
+    }
+}

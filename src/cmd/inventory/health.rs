@@ -1,0 +1,187 @@
+//! `inventory health`: how old the inventory is, what it rests on, where it has holes.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+use flowaudit_ingest::inventory::health::{self, OfCluster};
+use serde::Serialize;
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::{self, counted};
+use crate::settings::{Everywhere, Typed};
+use crate::when::rfc3339;
+
+/// Tells how old the inventory is, what it rests on, where it has holes and contradictions, and which engine was found.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  flowaudit inventory health
+  flowaudit inventory health -o json")]
+pub(crate) struct Health {}
+
+#[derive(Serialize)]
+struct Report {
+    newest_flow: Option<String>,
+    /// Records whose ends are both identified, of all that were analysed.
+    identified: i64,
+    records: i64,
+    by_outcome: BTreeMap<String, i64>,
+    clusters: Vec<Cluster>,
+}
+
+#[derive(Serialize)]
+struct Cluster {
+    cluster: String,
+    last_seen: Option<String>,
+    /// How long before the newest record of the log the inventory ends, in seconds.
+    behind_flows_s: Option<i64>,
+    snapshots: u64,
+    engine: Option<String>,
+    addresses: BTreeMap<String, u64>,
+    last_seen_by: BTreeMap<String, String>,
+    gaps: Vec<Gap>,
+    contradictions: usize,
+}
+
+#[derive(Serialize)]
+struct Gap {
+    from: String,
+    to: String,
+    what: String,
+}
+
+/// Gaps shown one by one.
+const GAPS_TOLD: usize = 5;
+
+impl Health {
+    pub(super) fn run(&self, everywhere: &Everywhere) -> Result<Exit, Failure> {
+        let settings = Typed::new(everywhere)?.check()?;
+        let health = health::health(&settings.open_lake()?)?;
+        let report = Report {
+            newest_flow: health.newest_flow_us.map(rfc3339),
+            identified: health.identified.0,
+            records: health.identified.1,
+            by_outcome: health.by_outcome,
+            clusters: health
+                .clusters
+                .into_iter()
+                .map(|(name, of)| cluster(name, of, health.newest_flow_us))
+                .collect(),
+        };
+        let now = Utc::now();
+        output::one(settings.output, &report, || said(&report, now))?;
+        Ok(Exit::Clean)
+    }
+}
+
+fn cluster(cluster: String, of: OfCluster, newest_flow_us: Option<i64>) -> Cluster {
+    let behind = newest_flow_us
+        .zip(of.last_seen_us)
+        .map(|(flow, seen)| flow.saturating_sub(seen).max(0) / 1_000_000);
+    Cluster {
+        cluster,
+        last_seen: of.last_seen_us.map(rfc3339),
+        behind_flows_s: behind,
+        snapshots: of.snapshots,
+        engine: of.engine.map(|engine| engine.to_string()),
+        addresses: of.addresses,
+        last_seen_by: of
+            .evidence
+            .into_iter()
+            .map(|(by, at)| (by, rfc3339(at)))
+            .collect(),
+        gaps: of
+            .gaps
+            .into_iter()
+            .map(|gap| Gap {
+                from: rfc3339(gap.from_us),
+                to: rfc3339(gap.to_us),
+                what: gap.what,
+            })
+            .collect(),
+        contradictions: of.contradictions.len(),
+    }
+}
+
+fn said(report: &Report, now: DateTime<Utc>) -> String {
+    let mut text = String::new();
+    if report.clusters.is_empty() {
+        text += "no inventory: bring it in with `flowaudit inventory import`\n";
+    }
+    for one in &report.clusters {
+        text += &format!("cluster {}: ", one.cluster);
+        text += &match &one.last_seen {
+            Some(at) => format!("last seen {at}{}", age(at, now)),
+            None => "never seen".to_owned(),
+        };
+        if let Some(behind) = one.behind_flows_s.filter(|behind| *behind > 0) {
+            text += &format!(", {} before the newest record of the log", span(behind));
+        }
+        let engine = one.engine.as_deref().unwrap_or("not found");
+        text += &format!("\n  engine      {engine}\n");
+        let addresses = one.addresses.iter();
+        let addresses: Vec<String> = addresses
+            .map(|(kind, number)| format!("{kind} {number}"))
+            .collect();
+        text += &format!("  addresses   {}\n", addresses.join(" · "));
+        for (by, at) in &one.last_seen_by {
+            text += &format!("  evidence    {by}, last {at}\n");
+        }
+        text += &format!("  snapshots   {}\n", one.snapshots);
+        if one.gaps.is_empty() {
+            text += "  gaps        none known\n";
+        }
+        for gap in one.gaps.iter().rev().take(GAPS_TOLD) {
+            let what = match gap.what.as_str() {
+                "" => "everything",
+                what => what,
+            };
+            text += &format!(
+                "  gap         {} to {}: {what} not watched\n",
+                gap.from, gap.to
+            );
+        }
+        if let Some(more) = one
+            .gaps
+            .len()
+            .checked_sub(GAPS_TOLD)
+            .filter(|more| *more > 0)
+        {
+            text += &format!("  gaps        {more} more before these\n");
+        }
+        if one.contradictions > 0 {
+            let number = counted(one.contradictions as u64, "address", "addresses");
+            text += &format!("  contradicts {number} with two holders at one time\n");
+        }
+    }
+    if report.records > 0 {
+        let share = report.identified as f64 * 100.0 / report.records as f64;
+        text += &format!(
+            "both ends identified of {share:.2} % of {} analysed\n",
+            counted(report.records.unsigned_abs(), "record", "records")
+        );
+    }
+    text
+}
+
+/// How long ago, in words.
+fn age(at: &str, now: DateTime<Utc>) -> String {
+    match at.parse::<DateTime<Utc>>() {
+        Ok(at) if at <= now => format!(", {} ago", span((now - at).num_seconds())),
+        _ => String::new(),
+    }
+}
+
+/// `3d 4h`, `2h 5min`, `40s`.
+fn span(seconds: i64) -> String {
+    let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
+    let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{rest}s"),
+        (0, 0, minutes) => format!("{minutes}min {rest}s"),
+        (0, hours, minutes) => format!("{hours}h {minutes}min"),
+        (days, hours, _) => format!("{days}d {hours}h"),
+    }
+}
