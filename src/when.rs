@@ -52,6 +52,18 @@ impl fmt::Display for Span {
     }
 }
 
+/// How long something takes, for people: `3d 4h`, `2h 5min`, `40s`.
+pub(crate) fn in_words(seconds: i64) -> String {
+    let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
+    let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{rest}s"),
+        (0, 0, minutes) => format!("{minutes}min {rest}s"),
+        (0, hours, minutes) => format!("{hours}h {minutes}min"),
+        (days, hours, _) => format!("{days}d {hours}h"),
+    }
+}
+
 /// An instant, or how long ago it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum When {

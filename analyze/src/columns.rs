@@ -12,6 +12,7 @@ use flowaudit_lake::read::{TableFile, is_same_dictionary};
 use flowaudit_lake::table::flows::DIRECTION_OUT;
 
 use crate::error::AnalyzeError;
+use crate::identify::Book;
 use crate::scan::Scan;
 
 /// The columns the kernel reads, in the order of [`Columns`], and the interface last.
@@ -29,6 +30,7 @@ pub(crate) const COLUMNS_AND_ENI: &[&str] = &[
     "bytes",
     "tcp_flags",
     "action",
+    "vm_id",
     "eni_id",
 ];
 
@@ -50,6 +52,8 @@ pub(crate) struct End {
     pub(crate) whole: Option<u32>,
     /// Whether what is declared may change for this end.
     pub(crate) concerned: bool,
+    /// The node of the holder: a record of this end made on another one speaks against it, see [`Book::node_of`].
+    pub(crate) node: u32,
 }
 
 /// What the dictionaries of the row group at hand mean.
@@ -62,6 +66,9 @@ pub(crate) struct Dictionaries {
     only_vpc: Option<usize>,
     is_out: Vec<bool>,
     is_reject: Vec<bool>,
+    /// Nodes of the instances.
+    nodes: Vec<u32>,
+    vm_values: Option<ArrayRef>,
 }
 
 /// The values of one address column, per VPC that its rows stand in (none first).
@@ -81,6 +88,19 @@ impl Dictionaries {
     ) -> Result<(), AnalyzeError> {
         self.is_out = flags_of(columns.direction, DIRECTION_OUT);
         self.is_reject = flags_of(columns.action, REJECT);
+        let vms = columns.vm.values();
+        if !self
+            .vm_values
+            .as_ref()
+            .is_some_and(|known| is_same_dictionary(known, vms))
+        {
+            let vms_text = vms.as_string::<i32>().iter();
+            let book = scan.known.book;
+            self.nodes = vms_text
+                .map(|vm| vm.map_or(Book::ANYWHERE, |vm| book.node_of_instance(vm)))
+                .collect();
+            self.vm_values = Some(vms.clone());
+        }
         let vpcs = columns.vpc.values();
         if !self
             .vpc_values
@@ -122,6 +142,15 @@ impl Dictionaries {
         let src = columns.src.keys().value(row) as usize;
         let dst = columns.dst.keys().value(row) as usize;
         (self.src.by_vpc[vpc][src], self.dst.by_vpc[vpc][dst])
+    }
+
+    /// The node on which a record was made.
+    #[inline]
+    pub(crate) fn node(&self, columns: &Columns<'_>, row: usize) -> u32 {
+        if columns.vm.is_null(row) {
+            return Book::ANYWHERE;
+        }
+        self.nodes[columns.vm.keys().value(row) as usize]
     }
 
     /// Whether a record was made where its packets left, and whether they were rejected.
@@ -174,15 +203,16 @@ impl Ends {
                 })?;
                 let (number, known) = parties.address(address, vpc, &scan.known);
                 let (hash, whole) = (known.hash, known.whole());
-                let concerned = match whole {
-                    Some(whole) => parties.holding(whole).concerned,
-                    None => !scan.known.timeline.is_constant(),
+                let (concerned, node) = match whole.map(|whole| parties.holding(whole)) {
+                    Some(whole) => (whole.concerned, scan.known.book.node_of(&whole.held)),
+                    None => (!scan.known.timeline.is_constant(), Book::ANYWHERE),
                 };
                 ends.push(End {
                     address: number,
                     hash,
                     whole,
                     concerned,
+                    node,
                 });
             }
         }
@@ -214,6 +244,7 @@ pub(crate) struct Columns<'b> {
     pub(crate) bytes: &'b [i64],
     flags: &'b arrow_array::Int32Array,
     action: &'b DictionaryArray<Int32Type>,
+    vm: &'b DictionaryArray<Int32Type>,
 }
 
 impl<'b> Columns<'b> {
@@ -237,6 +268,7 @@ impl<'b> Columns<'b> {
             bytes: column(10).as_primitive::<Int64Type>().values(),
             flags: column(11).as_primitive::<Int32Type>(),
             action: column(12).as_dictionary(),
+            vm: column(13).as_dictionary(),
         }
     }
 

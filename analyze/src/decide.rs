@@ -12,7 +12,7 @@ use crate::alike::Alike;
 use crate::classify::Class;
 use crate::coverage::{Coverage, Step};
 use crate::edges::{EdgeKey, Edges, Party};
-use crate::fanin::FanIn;
+use crate::fanin::{FanIn, service_hash};
 use crate::fold::{BLOCK, Tuple, Way};
 use crate::gaps::Blind;
 use crate::group::{Group, Part, Role};
@@ -21,7 +21,7 @@ use crate::judge::{Judge, Seen};
 use crate::observe::{Observed, observe};
 use crate::orient::{self, Evidence, orient};
 use crate::parties::Parties;
-use crate::scan::{Scanned, service_hash};
+use crate::scan::Scanned;
 use crate::timeline::{Spans, Timeline};
 
 /// What deciding needs to know of the hour.

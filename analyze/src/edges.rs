@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use crate::classify::Class;
 use crate::fold::Traffic;
 use crate::identify::ranges::{CIDR_SET, kind_of_client};
-use crate::identify::{Book, Doubt, neighbourhood};
+use crate::identify::{Book, Doubt, Stretch, neighbourhood};
 use crate::judge::Judge;
 use crate::observe::Observed;
 use crate::orient::Evidence;
@@ -88,6 +88,8 @@ pub struct EdgeSums {
     pub reverse_flags: Option<u8>,
     /// One bit per kind of evidence.
     pub oriented_by: u8,
+    /// Whether the node where records were made was needed to name the client, the server.
+    pub by_eni: [bool; 2],
     /// First instant, microseconds.
     pub first_us: i64,
     /// Last instant, microseconds.
@@ -106,6 +108,9 @@ impl EdgeSums {
         self.forward_flags = or(self.forward_flags, other.forward_flags);
         self.reverse_flags = or(self.reverse_flags, other.reverse_flags);
         self.oriented_by |= other.oriented_by;
+        for (by_eni, other) in self.by_eni.iter_mut().zip(other.by_eni) {
+            *by_eni |= other;
+        }
         self.first_us = self.first_us.min(other.first_us);
         self.last_us = self.last_us.max(other.last_us);
         self.records += other.records;
@@ -343,11 +348,22 @@ struct PartyColumns {
     uid: Option<String>,
     addr: String,
     identified_by: &'static str,
+    candidates: Vec<String>,
     addrs: Option<i64>,
 }
 
 /// `end` is 0 for the client, 1 for the server.
-fn party_columns(party: Party, end: usize, count: AddressCount, book: &Book) -> PartyColumns {
+fn party_columns(
+    party: Party,
+    end: usize,
+    sums: &EdgeSums,
+    count: AddressCount,
+    book: &Book,
+) -> PartyColumns {
+    let seen = Stretch {
+        from: sums.first_us,
+        to: sums.last_us,
+    };
     let nameless = |kind: &str, addr: String, identified_by| PartyColumns {
         kind: kind.into(),
         cluster: None,
@@ -358,6 +374,7 @@ fn party_columns(party: Party, end: usize, count: AddressCount, book: &Book) -> 
         uid: None,
         addr,
         identified_by,
+        candidates: Vec::new(),
         addrs: None,
     };
     let of_range = |range: Option<u32>, addr| match range.map(|range| book.identity(range)) {
@@ -382,11 +399,17 @@ fn party_columns(party: Party, end: usize, count: AddressCount, book: &Book) -> 
         Party::Known { identity, address } => {
             let identity = book.identity(identity).clone();
             let identified_by = match identity.kind.as_str() {
+                "pod" if sums.by_eni[end] => "pod-interval+eni",
                 "pod" => "pod-interval",
                 "node" => "node-address",
                 _ => "inventory",
             };
+            let candidates = match identity.kind.as_str() {
+                "node" => book.candidates(address, seen, true),
+                _ => Vec::new(),
+            };
             PartyColumns {
+                candidates,
                 kind: identity.kind,
                 cluster: Some(identity.cluster),
                 namespace: identity.namespace,
@@ -404,10 +427,17 @@ fn party_columns(party: Party, end: usize, count: AddressCount, book: &Book) -> 
             addrs: Some(count.count(net)),
             ..of_range(range, net.to_string())
         },
-        Party::Unclear { doubt, address } => {
-            nameless(doubt.kind(), address.to_string(), doubt.as_str())
-        }
+        Party::Unclear { doubt, address } => PartyColumns {
+            candidates: book.candidates(address, seen, false),
+            ..nameless(doubt.kind(), address.to_string(), doubt.as_str())
+        },
     }
+}
+
+/// A JSON list; nothing for an empty one.
+fn list(names: &[String]) -> Option<String> {
+    let text = serde_json::to_string(names).ok();
+    text.filter(|_| !names.is_empty())
 }
 
 fn row(
@@ -418,8 +448,8 @@ fn row(
     book: &Book,
     judge: &Judge<'_>,
 ) -> EdgeRow {
-    let client = party_columns(key.client, 0, count, book);
-    let server = party_columns(key.server, 1, count, book);
+    let client = party_columns(key.client, 0, sums, count, book);
+    let server = party_columns(key.server, 1, sums, count, book);
     let judged = judge.judged(key.judged);
     let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     EdgeRow {
@@ -456,6 +486,9 @@ fn row(
         oriented_by: evidence_words(sums.oriented_by),
         client_identified_by: client.identified_by.into(),
         server_identified_by: server.identified_by.into(),
+        client_candidates: list(&client.candidates),
+        server_candidates: list(&server.candidates),
+        link: None,
         first_seen_us: sums.first_us,
         last_seen_us: sums.last_us,
         records: count(sums.records),
@@ -493,6 +526,7 @@ mod tests {
             reverse: Traffic::default(),
             forward_flags: Some(2),
             reverse_flags: None,
+            by_eni: [false; 2],
             oriented_by: 1,
             first_us: 0,
             last_us: 1,

@@ -7,6 +7,9 @@
 
 use std::hash::BuildHasher;
 
+use crate::fold::Tuple;
+use crate::parties::Parties;
+
 /// The fixed seed makes the estimate the same on every machine and in every run.
 const HASHER: foldhash::fast::FixedState = foldhash::fast::FixedState::with_seed(0x666c_6f77);
 
@@ -66,6 +69,37 @@ fn linear_count(bits: u64) -> u32 {
         0 => FAN_IN_MAX,
         zeros => (-64.0 * (f64::from(zeros) / 64.0).ln()).round() as u32,
     }
+}
+
+/// Adds the fan-in that tuples show. Adding the same again changes nothing.
+pub fn note_tuples(sketch: &mut FanIn, parties: &Parties, tuples: &[Tuple]) {
+    for tuple in tuples {
+        let (a, b) = (
+            parties.address_of(tuple.key.a).hash,
+            parties.address_of(tuple.key.b).hash,
+        );
+        note_fan_in(
+            sketch,
+            (a, tuple.key.port_a),
+            (b, tuple.key.port_b),
+            tuple.key.protocol,
+        );
+    }
+}
+
+/// What [`FanIn`] calls a service: an address and a port of a protocol.
+pub fn service_hash(address: u64, port: u16, protocol: u8) -> u64 {
+    address.rotate_left(17)
+        ^ (u64::from(port) << 8 | u64::from(protocol)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+pub(crate) fn note_fan_in(sketch: &mut FanIn, a: (u64, u16), b: (u64, u16), protocol: u8) {
+    let (a, b) = (
+        service_hash(a.0, a.1, protocol),
+        service_hash(b.0, b.1, protocol),
+    );
+    sketch.note(a, b);
+    sketch.note(b, a);
 }
 
 #[cfg(test)]

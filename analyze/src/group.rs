@@ -116,7 +116,12 @@ impl Group {
                 continue;
             }
             let fresh = !counted.contains(&key);
-            edges.add(key, sums_of(part, forward, evidence, fresh, view));
+            let mut sums = sums_of(part, forward, evidence, fresh, view);
+            let (client, server, _) = client_and_server(part, forward);
+            let by_eni =
+                |holding| matches!(context.end(holding).held, Held::By { by_eni: true, .. });
+            sums.by_eni = [by_eni(client), by_eni(server)];
+            edges.add(key, sums);
             if fresh && own.len() > 1 {
                 counted.push(key);
             }
@@ -469,6 +474,7 @@ pub(crate) fn sums_of(
         forward_flags,
         reverse_flags,
         oriented_by: evidence_bit(evidence),
+        by_eni: [false; 2],
         first_us: part.first_us,
         last_us: part.last_us,
         records: u64::from(part.records),

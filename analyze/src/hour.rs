@@ -1,6 +1,7 @@
 //! One hour: scan it and what stands beside it, decide bucket by bucket, hand out its edges and coverage.
 
 use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use flowaudit_lake::layout::HOUR_MARGIN_US;
 use flowaudit_lake::table::coverage::CoverageRow;
@@ -9,19 +10,22 @@ use flowaudit_lake::table::endpoints::EndpointRow;
 use flowaudit_lake::table::gaps::GapRow;
 use flowaudit_lake::table::objects::ObjectRow;
 use flowaudit_lake::{FileEntry, Hour, Lake, Partition, Snapshot, Table, read};
+use flowaudit_rules::kubernetes::{self, Body};
 
+use crate::backends::name_backends;
 use crate::coverage::Coverage;
 use crate::decide::{Context, decide};
 use crate::edges::Edges;
 use crate::error::AnalyzeError;
-use crate::fanin::FanIn;
+use crate::fanin::{self, FanIn};
 use crate::gaps::{Blind, Gaps};
 use crate::identify::ranges;
 use crate::identify::unseen::{self, Unseen};
 use crate::identify::{Book, Stretch};
 use crate::judge::{Judge, node_of, pod_of};
+use crate::legs::{self, NAT_GATEWAY};
 use crate::parties::Known;
-use crate::scan::{self, Bucket, Scan};
+use crate::scan::{Bucket, Scan};
 use crate::settings::Settings;
 use crate::timeline::Timeline;
 
@@ -122,8 +126,38 @@ impl Inventory {
     pub fn book(&self, settings: &Settings) -> Book {
         let apart_us = settings.apart_us();
         Book::new(self.endpoints.clone(), apart_us, &settings.cluster_ranges)
+            .with_instances(self.instances())
             .with_unseen(Unseen::new(&self.gaps, apart_us))
             .with_ranges(settings.ranges.iter().cloned().chain(ranges::built_in()))
+    }
+
+    /// Until when each cluster was seen, microseconds since the epoch.
+    pub fn seen_until(&self) -> BTreeMap<String, i64> {
+        let endpoints = self.endpoints.iter();
+        let endpoints = endpoints.map(|row| (&row.cluster, row.valid_to_us));
+        let objects = self.objects.iter();
+        let objects = objects.map(|row| (&row.cluster, row.valid_to_us));
+        let mut until: BTreeMap<String, i64> = BTreeMap::new();
+        for (cluster, to) in endpoints.chain(objects) {
+            let known = until.entry(cluster.clone()).or_insert(i64::MIN);
+            *known = (*known).max(to.unwrap_or(i64::MIN));
+        }
+        until
+    }
+
+    /// ECS instances of nodes, with cluster and name, as the objects of nodes say.
+    fn instances(&self) -> Vec<(String, String, String)> {
+        let nodes = self.objects.iter().filter(|row| row.kind == "Node");
+        let instances = nodes.flat_map(|row| {
+            let objects = kubernetes::read("", &row.spec).objects;
+            objects.into_iter().filter_map(|object| match object.body {
+                Body::Node(node) => {
+                    Some((node.instance_id?, row.cluster.clone(), row.name.clone()))
+                }
+                _ => None,
+            })
+        });
+        instances.collect()
     }
 
     /// What was declared around `within`.
@@ -218,7 +252,7 @@ pub fn analyse_hour(
         scan.with_parties(|parties, spans| {
             let whole_hour = || {
                 let mut sketch = FanIn::for_records(scan.records());
-                scan::note_tuples(&mut sketch, parties, &scanned.tuples);
+                fanin::note_tuples(&mut sketch, parties, &scanned.tuples);
                 sketch
             };
             let context = Context {
@@ -235,9 +269,28 @@ pub fn analyse_hour(
         });
     }
     coverage.check(hour, scan.records())?;
+    let mut edges = edges.rows(hour, book, &judge);
+    name_backends(&mut edges, &inventory.objects, settings.apart_us());
+    let node_ports = legs::node_ports(timeline.services(), timeline.pods());
+    if !node_ports.is_empty() || edges.iter().any(|edge| edge.client_kind == NAT_GATEWAY) {
+        // A pod that was on several nodes under one name is on none that is sure.
+        let mut nodes: HashMap<(&str, &str), BTreeSet<&str>> = HashMap::new();
+        for row in &inventory.endpoints {
+            if let (Some(namespace), Some(node)) = (&row.namespace, &row.node) {
+                nodes
+                    .entry((namespace, &row.name))
+                    .or_default()
+                    .insert(node);
+            }
+        }
+        legs::link(&mut edges, &node_ports, |namespace, name| {
+            let on = nodes.get(&(namespace, name)).filter(|on| on.len() == 1)?;
+            on.first().map(|node| (*node).to_owned())
+        });
+    }
     Ok(Analysed {
         hour,
-        edges: edges.rows(hour, book, &judge),
+        edges,
         coverage,
         passes,
     })

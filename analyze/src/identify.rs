@@ -9,16 +9,19 @@
 //! core whose end is only known to lie in a longer stretch what is so near to that end does not count: someone whom
 //! nobody saw may have held the address next.
 
+mod candidate;
+mod doubt;
 pub mod ranges;
 pub mod unseen;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use flowaudit_lake::table::endpoints::EndpointRow;
 use ipnet::IpNet;
-use serde::Deserialize;
 
+use self::candidate::{Candidate, Evidence, Rank, join_cores, moved};
+pub use self::doubt::Doubt;
 use self::ranges::{CIDR_SET, NamedRange, Ranges};
 use self::unseen::Unseen;
 
@@ -65,8 +68,8 @@ impl Stretch {
     }
 }
 
-/// Kubernetes cuts its times to the second: what they date was up to so much later.
-const CUT_US: i64 = 1_000_000;
+/// As many names are told of those that an address may have belonged to.
+pub const CANDIDATES_MAX: usize = 16;
 
 /// Whom an edge names: the holder without its times.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,71 +90,6 @@ pub struct Identity {
     pub uid: Option<String>,
 }
 
-/// Why a holder is not named.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Doubt {
-    /// The window touches the times of two holders.
-    TwoHolders,
-    /// One holder possibly held the address, but surely at no instant of the window.
-    OutsideCore,
-    /// One holder held the address when it was last looked at, and that was before the window.
-    LastSeenBefore,
-    /// Nobody watched for a part of the window that no holder's core covers.
-    InGap,
-    /// The address belongs to the cluster, but nobody is known to have held it then.
-    NoHolder,
-    /// The same, and its last holder had given it back.
-    Terminated,
-    /// The same, and nobody watched for a part of the window.
-    NoHolderInGap,
-}
-
-impl Doubt {
-    /// The word in `client_identified_by` and in coverage.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Doubt::TwoHolders => "ambiguous-two-holders",
-            Doubt::OutsideCore => "ambiguous-outside-core",
-            Doubt::LastSeenBefore => "ambiguous-last-seen-before",
-            Doubt::InGap => "ambiguous-inventory-gap",
-            Doubt::NoHolder => "unidentified",
-            Doubt::Terminated => "unidentified-terminated",
-            Doubt::NoHolderInGap => "unidentified-inventory-gap",
-        }
-    }
-
-    /// The same as a sentence.
-    pub fn sentence(self) -> &'static str {
-        match self {
-            Doubt::TwoHolders => {
-                "two holders had it, or may have, so near to that time that it cannot be told to one"
-            }
-            Doubt::OutsideCore => "one holder may have had it, but not surely",
-            Doubt::LastSeenBefore => {
-                "one holder had it when it was last looked at, which was before that time"
-            }
-            Doubt::InGap => "nobody watched the cluster then, and others may have had it meanwhile",
-            Doubt::NoHolder => "it is an address of a cluster, and nobody is known to have had it",
-            Doubt::Terminated => {
-                "its last known holder had given it back, and nobody is known to have had it since"
-            }
-            Doubt::NoHolderInGap => {
-                "it is an address of a cluster, and nobody watched the cluster then"
-            }
-        }
-    }
-
-    /// The word for what the party is: `ambiguous` where there are candidates, else `unidentified`.
-    pub fn kind(self) -> &'static str {
-        match self {
-            Doubt::TwoHolders | Doubt::OutsideCore | Doubt::LastSeenBefore | Doubt::InGap => {
-                "ambiguous"
-            }
-            Doubt::NoHolder | Doubt::Terminated | Doubt::NoHolderInGap => "unidentified",
-        }
-    }
-}
-
 /// The answer for one address and window.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Held {
@@ -161,6 +99,8 @@ pub enum Held {
         identity: u32,
         /// The endpoint rows of that holder whose times the window may touch: more than one when its labels changed.
         versions: Vec<u32>,
+        /// Whether only the node on which the record was made tells it from others.
+        by_eni: bool,
     },
     /// By a range that the inventory names.
     Range {
@@ -173,45 +113,6 @@ pub enum Held {
     Unclear(Doubt),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
-    Pod,
-    Node,
-    Other,
-}
-
-#[derive(Debug, Clone)]
-struct Candidate {
-    row: u32,
-    identity: u32,
-    rank: Rank,
-    core: Stretch,
-    outer: Stretch,
-    /// What of the core counts whatever the clocks say; may be empty.
-    sure: Stretch,
-    /// The outer part, as far as clocks may be apart.
-    reach: Stretch,
-    /// The core, as far as it surely held whatever clocks say; may be empty.
-    covered: Stretch,
-    /// Somebody watched when it ended: whoever came next is known as well.
-    seen_to_end: bool,
-}
-
-/// What the column `evidence` says beside what a row rests on.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Evidence {
-    /// When it was gone at the latest, as somebody saw who watched.
-    gone: Option<serde::de::IgnoredAny>,
-}
-
-impl Candidate {
-    /// The holder possibly held on without end when it was last looked at.
-    fn is_open(&self) -> bool {
-        self.outer.to == i64::MAX
-    }
-}
-
 /// All holders of all addresses over some time.
 #[derive(Debug, Default)]
 pub struct Book {
@@ -220,8 +121,12 @@ pub struct Book {
     by_address: HashMap<IpAddr, Vec<Candidate>>,
     ranges: Ranges,
     cluster_ranges: Vec<IpNet>,
-    /// /24 and /64 networks in which the inventory knows private addresses of pods or nodes.
-    neighbourhoods: HashSet<IpNet>,
+    /// /24 and /64 networks in which the inventory knows private addresses of pods or nodes, with their VPCs.
+    neighbourhoods: HashMap<IpNet, BTreeSet<Option<String>>>,
+    /// Numbers of nodes, by cluster and name.
+    nodes: HashMap<(String, String), u32>,
+    /// Numbers of nodes by their ECS instance.
+    instances: HashMap<String, u32>,
     /// When nobody watched.
     unseen: Unseen,
 }
@@ -257,7 +162,8 @@ impl Book {
                 _ => Rank::Other,
             };
             if rank != Rank::Other && is_private(address) {
-                book.neighbourhoods.insert(neighbourhood(address));
+                let vpcs = book.neighbourhoods.entry(neighbourhood(address));
+                vpcs.or_default().insert(row.vpc_id.clone());
             }
             let (core, outer) = Stretch::core_and_outer(
                 row.valid_from_us,
@@ -265,10 +171,13 @@ impl Book {
                 row.from_slack_ms,
                 row.to_slack_ms,
             );
+            let node = row.node.as_ref().filter(|_| rank == Rank::Pod);
+            let node = node.map_or(Book::ANYWHERE, |node| book.node(&row.cluster, node));
             let candidate = Candidate {
                 row: n as u32,
                 identity: number,
                 rank,
+                node,
                 core,
                 outer,
                 sure: core,
@@ -289,6 +198,56 @@ impl Book {
                 .sort_by_key(|candidate| (candidate.rank, candidate.identity, candidate.core.from));
         }
         book
+    }
+
+    /// A node that is not known.
+    pub const ANYWHERE: u32 = 0;
+
+    /// The number of a node.
+    fn node(&mut self, cluster: &str, name: &str) -> u32 {
+        let next = self.nodes.len() as u32 + 1;
+        *self
+            .nodes
+            .entry((cluster.to_owned(), name.to_owned()))
+            .or_insert(next)
+    }
+
+    /// The same book, with the ECS instances of nodes: instance, cluster and name of the node.
+    pub fn with_instances(
+        mut self,
+        instances: impl IntoIterator<Item = (String, String, String)>,
+    ) -> Book {
+        for (instance, cluster, name) in instances {
+            let number = self.node(&cluster, &name);
+            self.instances.insert(instance, number);
+        }
+        self
+    }
+
+    /// The number of the node that an ECS instance is; [`Self::ANYWHERE`] where it is none that is known.
+    pub fn node_of_instance(&self, instance: &str) -> u32 {
+        self.instances
+            .get(instance)
+            .copied()
+            .unwrap_or(Book::ANYWHERE)
+    }
+
+    /// The number of the node of whoever holds an address, as far as records made on another one speak against it.
+    pub fn node_of(&self, held: &Held) -> u32 {
+        match held {
+            Held::By { versions, .. } => versions.first().map_or(Book::ANYWHERE, |row| {
+                let row = self.row(*row);
+                let node = row
+                    .node
+                    .clone()
+                    .filter(|_| row.kind == "pod" && !row.host_network);
+                node.and_then(|node| self.nodes.get(&(row.cluster.clone(), node)).copied())
+                    .unwrap_or(Book::ANYWHERE)
+            }),
+            // Every node may choose between them.
+            Held::Unclear(Doubt::TwoHolders) => u32::MAX,
+            _ => Book::ANYWHERE,
+        }
     }
 
     /// The same book, with what nobody watched.
@@ -337,17 +296,34 @@ impl Book {
 
     /// Who held `address` (in `vpc`, where known) during `window`.
     pub fn held(&self, address: IpAddr, vpc: Option<&str>, window: Stretch) -> Held {
+        self.held_on(address, vpc, window, Book::ANYWHERE)
+    }
+
+    /// The same, for the end of a record that is on the node with number `on`: where it was made.
+    pub fn held_on(&self, address: IpAddr, vpc: Option<&str>, window: Stretch, on: u32) -> Held {
         let Some(candidates) = self.by_address.get(&address) else {
             return self.not_held(address, vpc, window);
         };
         for rank in [Rank::Pod, Rank::Node, Rank::Other] {
-            let touching: Vec<&Candidate> = candidates
+            let mut touching: Vec<&Candidate> = candidates
                 .iter()
                 .filter(|candidate| candidate.rank == rank && self.same_vpc(candidate, vpc))
                 .filter(|candidate| candidate.reach.touches(window))
                 .collect();
-            let Some(first) = touching.first() else {
+            let several = |touching: &[&Candidate]| {
+                touching
+                    .iter()
+                    .any(|one| one.identity != touching[0].identity)
+            };
+            if touching.is_empty() {
                 continue;
+            }
+            let were_several = several(&touching);
+            if on != Book::ANYWHERE {
+                touching.retain(|one| one.node == Book::ANYWHERE || one.node == on);
+            }
+            let Some(first) = touching.first() else {
+                return Held::Unclear(Doubt::OtherNode);
             };
             let same = |candidate: &&Candidate| candidate.identity == first.identity;
             let doubt = if !touching.iter().all(same) {
@@ -371,6 +347,7 @@ impl Book {
                 None => Held::By {
                     identity: first.identity,
                     versions: touching.iter().map(|candidate| candidate.row).collect(),
+                    by_eni: were_several,
                 },
             };
         }
@@ -394,6 +371,28 @@ impl Book {
             .any(|open| open.from <= open.to && gaps.touch(open))
     }
 
+    /// Names of those whom `address` possibly belonged to at some instant of `window`: `namespace/pod` for pods, at most
+    /// [`CANDIDATES_MAX`] of them, in order. With `of_host`, of pods on a node's network only.
+    pub fn candidates(&self, address: IpAddr, window: Stretch, of_host: bool) -> Vec<String> {
+        let held = self.by_address.get(&address);
+        let held = held.map_or(&[][..], Vec::as_slice).iter();
+        let touching = held.filter(|one| one.reach.touches(window));
+        let names = touching.filter_map(|one| {
+            let row = self.row(one.row);
+            let wanted = match one.rank {
+                Rank::Pod => !of_host,
+                Rank::Node => of_host && row.kind == "pod",
+                Rank::Other => false,
+            };
+            wanted.then(|| match &row.namespace {
+                Some(namespace) => format!("{namespace}/{}", row.name),
+                None => row.name.clone(),
+            })
+        });
+        let names: BTreeSet<String> = names.collect();
+        names.into_iter().take(CANDIDATES_MAX).collect()
+    }
+
     /// The instants within `within` at which the answer for `address` may change; empty for the great majority.
     ///
     /// Between two neighbouring instants all windows get the same answer, so an answer depends only on the numbers of
@@ -406,7 +405,7 @@ impl Book {
         let gaps = self.unseen.all();
         let gaps = gaps
             .iter()
-            .filter(|_| self.ours(address).is_some())
+            .filter(|_| self.ours(address, None).is_some())
             .copied();
         let mut cuts: Vec<i64> = of_holders
             .chain(gaps)
@@ -426,7 +425,7 @@ impl Book {
     }
 
     fn not_held(&self, address: IpAddr, vpc: Option<&str>, window: Stretch) -> Held {
-        let ours = self.ours(address);
+        let ours = self.ours(address, vpc);
         match self.ranges.closest(address, vpc) {
             Some((length, identity)) if ours.is_none_or(|ours| length > ours) => {
                 return Held::Range { identity };
@@ -448,72 +447,24 @@ impl Book {
     }
 
     /// Whether the address belongs to a cluster, whoever holds it: the length of the prefix around it that does.
-    fn ours(&self, address: IpAddr) -> Option<u8> {
+    fn ours(&self, address: IpAddr, vpc: Option<&str>) -> Option<u8> {
+        let of_cluster = |one: &Candidate| one.rank != Rank::Other && self.same_vpc(one, vpc);
         let held = self.by_address.get(&address);
-        if held.is_some_and(|held| held.iter().any(|one| one.rank != Rank::Other)) {
+        if held.is_some_and(|held| held.iter().any(of_cluster)) {
             return Some(u8::MAX);
         }
+        let is_near = |vpcs: &BTreeSet<Option<String>>| {
+            let same = |of: &Option<String>| match (of.as_deref(), vpc) {
+                (Some(of), Some(vpc)) => of == vpc,
+                _ => true,
+            };
+            vpcs.iter().any(same)
+        };
         let ranges = self.cluster_ranges.iter();
         let around = ranges.filter(|net| net.contains(&address));
         let near = Some(neighbourhood(address))
-            .filter(|net| is_private(address) && self.neighbourhoods.contains(net));
+            .filter(|net| is_private(address) && self.neighbourhoods.get(net).is_some_and(is_near));
         around.chain(near.as_ref()).map(IpNet::prefix_len).max()
-    }
-}
-
-impl Candidate {
-    /// Works out what counts, whatever the clocks say: `apart_us` more around the outer part; of the core all but what is
-    /// that near to an end that is not known more closely and that nobody watched.
-    fn allow_for_clocks(&mut self, apart_us: i64) {
-        self.reach = reach(self.outer, apart_us);
-        self.covered = covered(self.core, apart_us);
-        let is_vague = |slack: i64| slack > apart_us;
-        let is_vague = [
-            is_vague(self.core.from.saturating_sub(self.outer.from)),
-            is_vague(self.outer.to.saturating_sub(self.core.to)) && !self.seen_to_end,
-        ];
-        self.sure = Stretch {
-            from: [self.core, self.covered][usize::from(is_vague[0])].from,
-            to: [self.core, self.covered][usize::from(is_vague[1])].to,
-        };
-    }
-}
-
-/// All that may be meant by times in `stretch`, where clocks are `apart_us` apart and times were cut to the second.
-fn reach(stretch: Stretch, apart_us: i64) -> Stretch {
-    Stretch {
-        from: moved(stretch.from, apart_us.saturating_neg()),
-        to: moved(stretch.to, apart_us.saturating_add(CUT_US)),
-    }
-}
-
-/// What is surely meant by times in `stretch`; may be empty.
-fn covered(stretch: Stretch, apart_us: i64) -> Stretch {
-    Stretch {
-        from: moved(stretch.from, apart_us.saturating_add(CUT_US)),
-        to: moved(stretch.to, apart_us.saturating_neg()),
-    }
-}
-
-/// An end without bound stays.
-fn moved(end: i64, by: i64) -> i64 {
-    match end {
-        i64::MIN | i64::MAX => end,
-        _ => end.saturating_add(by),
-    }
-}
-
-/// A holder whose labels changed has several rows. It held the address between them as well: an address does not
-/// leave a pod and come back. The core of each row is therefore the hull of all of them.
-fn join_cores(candidates: &mut [Candidate]) {
-    let mut hulls: HashMap<u32, Stretch> = HashMap::new();
-    for candidate in candidates.iter() {
-        let hull = hulls.entry(candidate.identity).or_insert(candidate.core);
-        hull.from = hull.from.min(candidate.core.from);
-        hull.to = hull.to.max(candidate.core.to);
-    }
-    for candidate in candidates {
-        candidate.core = hulls[&candidate.identity];
     }
 }
 

@@ -34,8 +34,10 @@ pub mod classify;
 pub mod judge;
 pub mod observe;
 
+pub mod backends;
 pub mod coverage;
 pub mod edges;
+pub mod legs;
 
 mod alike;
 pub mod decide;

@@ -26,17 +26,11 @@ pub struct Address {
     cuts: Vec<i64>,
     /// The holding where there are no cuts.
     whole: u32,
+    /// Some record was made on another node than that of its holder: not all of its records have one holding.
+    torn: bool,
 }
 
 impl Address {
-    /// Numbers of the stretches between its cuts that hold the two ends of a window.
-    pub(crate) fn stretches(&self, window: Stretch) -> (usize, usize) {
-        (
-            self.cuts.partition_point(|cut| *cut <= window.from),
-            self.cuts.partition_point(|cut| *cut <= window.to),
-        )
-    }
-
     /// Its holding, unless its holder changes meanwhile.
     pub(crate) fn whole(&self) -> Option<u32> {
         self.cuts.is_empty().then_some(self.whole)
@@ -86,8 +80,60 @@ impl Known<'_> {
 pub struct Parties {
     addresses: Vec<Address>,
     holdings: Vec<Holding>,
-    numbers: HashMap<(IpAddr, Option<String>), u32>,
+    /// VPCs met so far; the first stands for none.
+    vpcs: Vec<Option<String>>,
+    /// Per address and number of its VPC, its number and its only holding, if it has one all the time.
+    numbers: HashMap<(IpAddr, u32), (u32, Option<u32>), foldhash::fast::FixedState>,
     slices: HashMap<(u32, Held), u32>,
+    /// Per address whose holder changes, the holdings of windows met so far.
+    windows: HashMap<u32, Windows, foldhash::fast::FixedState>,
+}
+
+/// The holdings of one address, by the stretches between its cuts in which a window begins and ends.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Windows {
+    cuts: Vec<i64>,
+    /// By the number of the stretch of the end, then of the beginning; [`Windows::UNKNOWN`] where none was asked for.
+    holdings: Vec<u32>,
+}
+
+/// An address with more cuts in an hour is looked up in the book each time: tables would grow with their square.
+const CUTS_MAX: usize = 62;
+
+impl Windows {
+    const UNKNOWN: u32 = u32::MAX;
+
+    fn new(cuts: &[i64]) -> Windows {
+        let stretches = cuts.len() + 1;
+        Windows {
+            cuts: cuts.to_vec(),
+            holdings: match cuts.len() {
+                0..=CUTS_MAX => vec![Windows::UNKNOWN; stretches * stretches],
+                _ => Vec::new(),
+            },
+        }
+    }
+
+    #[inline]
+    fn place(&self, window: Stretch) -> usize {
+        let from = self.cuts.partition_point(|cut| *cut <= window.from);
+        let to = self.cuts.partition_point(|cut| *cut <= window.to);
+        to * (self.cuts.len() + 1) + from
+    }
+
+    /// The holding for a window, if one of the same stretches was asked for.
+    #[inline]
+    pub(crate) fn get(&self, window: Stretch) -> Option<u32> {
+        let holding = self.holdings.get(self.place(window)).copied();
+        holding.filter(|holding| *holding != Windows::UNKNOWN)
+    }
+
+    pub(crate) fn put(&mut self, window: Stretch, holding: u32) {
+        let place = self.place(window);
+        if let Some(slot) = self.holdings.get_mut(place) {
+            *slot = holding;
+        }
+    }
 }
 
 impl Parties {
@@ -103,7 +149,8 @@ impl Parties {
 
     /// Whether the address of a holding has one holder (or none) all the time.
     pub fn is_constant(&self, holding: u32) -> bool {
-        self.address_of(holding).cuts.is_empty()
+        let address = self.address_of(holding);
+        address.cuts.is_empty() && !address.torn
     }
 
     /// The address with that number.
@@ -111,40 +158,104 @@ impl Parties {
         &self.addresses[number as usize]
     }
 
+    /// The holding of `address` (in `vpc`, where known) for a window. The same as [`Book::held`] says, and fast where the
+    /// same address was asked for before.
+    #[inline]
+    pub fn lookup(
+        &mut self,
+        address: IpAddr,
+        vpc: Option<&str>,
+        known: &Known<'_>,
+        window: Stretch,
+    ) -> u32 {
+        let (number, whole) = self.find(address, vpc, known);
+        if let Some(whole) = whole {
+            return whole;
+        }
+        if let Some(holding) = self
+            .windows
+            .get(&number)
+            .and_then(|windows| windows.get(window))
+        {
+            return holding;
+        }
+        let holding = self.slice(number, known, window, Book::ANYWHERE);
+        let cuts = &self.addresses[number as usize].cuts;
+        let windows = self.windows.entry(number);
+        windows
+            .or_insert_with(|| Windows::new(cuts))
+            .put(window, holding);
+        holding
+    }
+
+    /// A table for the windows of an address.
+    pub(crate) fn windows_of(&self, address: u32) -> Windows {
+        Windows::new(&self.addresses[address as usize].cuts)
+    }
+
     /// The address with its number; noted if it is new.
     pub(crate) fn address(
         &mut self,
-        text: IpAddr,
+        address: IpAddr,
         vpc: Option<&str>,
         known: &Known<'_>,
     ) -> (u32, &Address) {
-        let key = (text, vpc.map(str::to_owned));
-        let number = match self.numbers.get(&key) {
-            Some(number) => *number,
-            None => self.note(key, known),
-        };
+        let (number, _) = self.find(address, vpc, known);
         (number, &self.addresses[number as usize])
     }
 
-    fn note(&mut self, key: (IpAddr, Option<String>), known: &Known<'_>) -> u32 {
-        let number = self.addresses.len() as u32;
-        self.addresses.push(Address {
-            address: key.0,
-            vpc: key.1.clone(),
-            hash: HASHER.hash_one((key.0, key.1.as_deref())),
-            cuts: known.book.cuts(key.0, known.within),
-            whole: 0,
-        });
-        self.numbers.insert(key, number);
-        let whole = self.slice(number, known, known.within);
-        self.addresses[number as usize].whole = whole;
-        number
+    /// Number of an address and its only holding, if it has one all the time; noted if it is new.
+    #[inline]
+    fn find(
+        &mut self,
+        address: IpAddr,
+        vpc: Option<&str>,
+        known: &Known<'_>,
+    ) -> (u32, Option<u32>) {
+        let of_vpc = match self.vpcs.iter().position(|of| of.as_deref() == vpc) {
+            Some(of_vpc) => of_vpc as u32,
+            None => {
+                self.vpcs.push(vpc.map(str::to_owned));
+                self.vpcs.len() as u32 - 1
+            }
+        };
+        match self.numbers.get(&(address, of_vpc)) {
+            Some(found) => *found,
+            None => self.note(address, of_vpc, known),
+        }
     }
 
-    /// The holding of an address for one window.
-    pub(crate) fn slice(&mut self, address: u32, known: &Known<'_>, window: Stretch) -> u32 {
-        let asked = &self.addresses[address as usize];
-        let held = known.book.held(asked.address, asked.vpc.as_deref(), window);
+    fn note(&mut self, address: IpAddr, of_vpc: u32, known: &Known<'_>) -> (u32, Option<u32>) {
+        let number = self.addresses.len() as u32;
+        let vpc = self.vpcs[of_vpc as usize].clone();
+        self.addresses.push(Address {
+            address,
+            hash: HASHER.hash_one((address, vpc.as_deref())),
+            vpc,
+            cuts: known.book.cuts(address, known.within),
+            whole: 0,
+            torn: false,
+        });
+        let whole = self.slice(number, known, known.within, Book::ANYWHERE);
+        let noted = &mut self.addresses[number as usize];
+        noted.whole = whole;
+        let found = (number, noted.whole());
+        self.numbers.insert((address, of_vpc), found);
+        found
+    }
+
+    /// The holding of an address for one window, as a record shows it that was made on the node `on`.
+    pub(crate) fn slice(
+        &mut self,
+        address: u32,
+        known: &Known<'_>,
+        window: Stretch,
+        on: u32,
+    ) -> u32 {
+        let asked = &mut self.addresses[address as usize];
+        asked.torn |= on != Book::ANYWHERE;
+        let vpc = asked.vpc.as_deref();
+        let held = known.book.held_on(asked.address, vpc, window, on);
         let next = self.holdings.len() as u32;
         let number = *self.slices.entry((address, held.clone())).or_insert(next);
         if number == next {
@@ -156,5 +267,63 @@ impl Parties {
             });
         }
         number
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flowaudit_lake::table::endpoints::EndpointRow;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECOND: i64 = 1_000_000;
+
+    fn row(name: u8, from: i64, lasts: i64, slack: (i64, i64), vpc: u8) -> EndpointRow {
+        EndpointRow {
+            addr: "10.0.3.7".into(),
+            vpc_id: (vpc > 0).then(|| format!("vpc-{vpc}")),
+            valid_from_us: from * SECOND,
+            valid_to_us: (lasts > 0).then_some((from + lasts) * SECOND),
+            from_slack_ms: Some(slack.0 * 1000),
+            to_slack_ms: (slack.1 > 0).then_some(slack.1 * 1000),
+            kind: if name == 0 { "node" } else { "pod" }.into(),
+            cluster: "c".into(),
+            namespace: Some("shop".into()),
+            name: name.to_string(),
+            uid: None,
+            workload_kind: None,
+            workload: None,
+            labels: None,
+            host_network: false,
+            node: None,
+            container_ports: None,
+            service_account: None,
+            evidence: String::new(),
+        }
+    }
+
+    proptest! {
+        /// Whatever was asked before, the fast answer is the book's.
+        #[test]
+        fn a_lookup_says_what_the_book_says(
+            rows in proptest::collection::vec((0u8..4, 0i64..300, 0i64..80, (0i64..20, 0i64..20), 0u8..3), 1..12),
+            asked in proptest::collection::vec((0i64..400, 0i64..60, 0u8..3), 1..60),
+        ) {
+            let rows = rows.into_iter().map(|(name, from, lasts, slack, vpc)| row(name, from, lasts, slack, vpc));
+            let book = Book::new(rows.collect(), 6 * SECOND, &[]);
+            let within = Stretch { from: 0, to: 500 * SECOND };
+            let timeline = Timeline::new(&[], within, 0, vec![], vec![]);
+            let known = Known { book: &book, timeline: &timeline, within };
+            let mut parties = Parties::default();
+            let address: IpAddr = "10.0.3.7".parse().unwrap();
+            for (from, lasts, vpc) in asked {
+                let window = Stretch { from: from * SECOND, to: (from + lasts) * SECOND };
+                let vpc = (vpc > 0).then(|| format!("vpc-{vpc}"));
+                let holding = parties.lookup(address, vpc.as_deref(), &known, window);
+                let held = book.held(address, vpc.as_deref(), window);
+                prop_assert_eq!(&parties.holding(holding).held, &held);
+            }
+        }
     }
 }

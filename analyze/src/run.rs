@@ -54,6 +54,10 @@ pub struct Summary {
     pub coverage: Coverage,
     /// The findings of the days concerned.
     pub findings: Vec<FindingRow>,
+    /// Until when each cluster's inventory was seen, microseconds since the epoch.
+    pub seen_until: BTreeMap<String, i64>,
+    /// The end of the last record analysed, microseconds since the epoch.
+    pub flows_until_us: Option<i64>,
 }
 
 /// Analyses what is due and publishes it.
@@ -77,7 +81,10 @@ pub fn run(
         by_day.entry(hour.date()).or_default().push(hour);
     }
     let hours = by_day.values().map(Vec::len).sum();
-    let mut summary = Summary::default();
+    let mut summary = Summary {
+        seen_until: inventory.seen_until(),
+        ..Summary::default()
+    };
     for (date, due) in by_day {
         let mut day = Day {
             lake,
@@ -164,6 +171,7 @@ impl Day<'_> {
             let analysed =
                 analyse_hour(self.lake, &unit, self.inventory, self.book, self.settings)?;
             for edge in &analysed.edges {
+                summary.flows_until_us = summary.flows_until_us.max(Some(edge.last_seen_us));
                 findings.add(edge, self.labels);
             }
             batch.replace(Table::Edges, partition);

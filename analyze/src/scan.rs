@@ -19,10 +19,10 @@ use flowaudit_lake::read::TableFile;
 
 use crate::columns::{COLUMNS, Columns, Dictionaries, End};
 use crate::error::AnalyzeError;
-use crate::fanin::FanIn;
+use crate::fanin::{FanIn, note_fan_in};
 use crate::fold::{BLOCK, Observation, TUPLE_BYTES, Tuple, TupleKey, TupleTable, Way};
-use crate::identify::Stretch;
-use crate::parties::{Known, Parties};
+use crate::identify::{Book, Stretch};
+use crate::parties::{Known, Parties, Windows};
 use crate::timeline::Spans;
 
 /// A part of the address pairs: those whose symmetric hash ends in `prefix`, `bits` bits long.
@@ -271,37 +271,6 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Adds the fan-in that tuples show. Adding the same again changes nothing.
-pub fn note_tuples(sketch: &mut FanIn, parties: &Parties, tuples: &[Tuple]) {
-    for tuple in tuples {
-        let (a, b) = (
-            parties.address_of(tuple.key.a).hash,
-            parties.address_of(tuple.key.b).hash,
-        );
-        note_fan_in(
-            sketch,
-            (a, tuple.key.port_a),
-            (b, tuple.key.port_b),
-            tuple.key.protocol,
-        );
-    }
-}
-
-/// What [`FanIn`] calls a service: an address and a port of a protocol.
-pub fn service_hash(address: u64, port: u16, protocol: u8) -> u64 {
-    address.rotate_left(17)
-        ^ (u64::from(port) << 8 | u64::from(protocol)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
-fn note_fan_in(sketch: &mut FanIn, a: (u64, u16), b: (u64, u16), protocol: u8) {
-    let (a, b) = (
-        service_hash(a.0, a.1, protocol),
-        service_hash(b.0, b.1, protocol),
-    );
-    sketch.note(a, b);
-    sketch.note(b, a);
-}
-
 fn pair_of(parties: &Parties, key: &TupleKey) -> u64 {
     pair(
         parties.address_of(key.a).hash,
@@ -318,6 +287,13 @@ fn pair(a: u64, b: u64) -> u64 {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Both are append-only: sound even if a thread panicked while it held the lock.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The holding of an end that has one all the time, unless a record made on the node `on` speaks against it.
+#[inline]
+fn whole(end: End, on: u32) -> Option<u32> {
+    let is_elsewhere = on != Book::ANYWHERE && end.node != Book::ANYWHERE && end.node != on;
+    end.whole.filter(|_| !is_elsewhere)
 }
 
 /// State shared by the threads of one fold.
@@ -339,8 +315,8 @@ struct Folder<'s, 'a> {
     dictionaries: Dictionaries,
     keys: Vec<TupleKey>,
     records: Vec<Observation>,
-    /// Holdings of addresses whose holder changes meanwhile, by the stretches a window's ends lie in.
-    slices: HashMap<(u32, usize, usize), u32>,
+    /// Holdings of addresses whose holder changes meanwhile, by address and the node a record speaks of.
+    windows: HashMap<(u32, u32), Windows, foldhash::fast::FixedState>,
     spans: HashMap<(u16, u16), u16>,
 }
 
@@ -355,7 +331,7 @@ impl<'s, 'a> Folder<'s, 'a> {
             dictionaries: Dictionaries::default(),
             keys: Vec::with_capacity(BLOCK),
             records: Vec::with_capacity(BLOCK),
-            slices: HashMap::new(),
+            windows: HashMap::default(),
             spans: HashMap::new(),
         }
     }
@@ -404,7 +380,16 @@ impl<'s, 'a> Folder<'s, 'a> {
             if !self.bucket.holds(pair(src.hash, dst.hash)) {
                 continue;
             }
-            let (src_holding, dst_holding) = (self.holding(src, window), self.holding(dst, window));
+            let (at_source, rejected) = self.dictionaries.signs(&columns, row);
+            // The end where the record was made is on that node.
+            let on = self.dictionaries.node(&columns, row);
+            let [src_on, dst_on] = match at_source {
+                true => [on, Book::ANYWHERE],
+                false => [Book::ANYWHERE, on],
+            };
+            let (src_whole, dst_whole) = (whole(src, src_on), whole(dst, dst_on));
+            let src_holding = src_whole.unwrap_or_else(|| self.slice(src, window, src_on));
+            let dst_holding = dst_whole.unwrap_or_else(|| self.slice(dst, window, dst_on));
             let span = if src.concerned || dst.concerned {
                 self.span(window)
             } else {
@@ -425,7 +410,6 @@ impl<'s, 'a> Folder<'s, 'a> {
                 span,
                 protocol,
             };
-            let (at_source, rejected) = self.dictionaries.signs(&columns, row);
             let record = Observation {
                 way: if forth { Way::Forth } else { Way::Back },
                 at_source,
@@ -437,7 +421,7 @@ impl<'s, 'a> Folder<'s, 'a> {
                 end_us: window.to,
                 near_border: [window.from < near.from, window.from >= near.to],
             };
-            let is_whole = span == Spans::ANY && src.whole.is_some() && dst.whole.is_some();
+            let is_whole = span == Spans::ANY && src_whole.is_some() && dst_whole.is_some();
             add(self, key, record, is_whole);
         }
         Ok(())
@@ -483,19 +467,18 @@ impl<'s, 'a> Folder<'s, 'a> {
         }
     }
 
-    fn holding(&mut self, end: End, window: Stretch) -> u32 {
-        if let Some(whole) = end.whole {
-            return whole;
-        }
+    /// The holding of an address whose holder changes meanwhile, or that a record speaks against.
+    fn slice(&mut self, end: End, window: Stretch, on: u32) -> u32 {
         let scan = self.scan;
-        let stretches = lock(&scan.parties)
-            .address_at(end.address)
-            .stretches(window);
-        let slice = || lock(&scan.parties).slice(end.address, &scan.known, window);
-        *self
-            .slices
-            .entry((end.address, stretches.0, stretches.1))
-            .or_insert_with(slice)
+        let windows = self
+            .windows
+            .entry((end.address, on))
+            .or_insert_with(|| lock(&scan.parties).windows_of(end.address));
+        windows.get(window).unwrap_or_else(|| {
+            let holding = lock(&scan.parties).slice(end.address, &scan.known, window, on);
+            windows.put(window, holding);
+            holding
+        })
     }
 
     fn span(&mut self, window: Stretch) -> u16 {

@@ -198,6 +198,22 @@ impl Timeline {
         !self.is_constant() && (of_kind || self.concerned.everyone)
     }
 
+    /// The Services of all epochs.
+    pub fn services(&self) -> impl Iterator<Item = &Service> {
+        let in_force: BTreeSet<usize> = self.in_force.iter().flatten().copied().collect();
+        in_force
+            .into_iter()
+            .filter_map(|version| match &self.versions.get(version)?.body {
+                Body::Service(service) => Some(service),
+                _ => None,
+            })
+    }
+
+    /// The pods that the evaluator may have to look up.
+    pub fn pods(&self) -> &[Pod] {
+        &self.pods
+    }
+
     /// What is declared in an epoch.
     pub fn world(&self, epoch: u16) -> &World {
         let epoch = usize::from(epoch).min(self.epochs() - 1);

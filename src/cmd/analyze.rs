@@ -15,7 +15,7 @@ use crate::findings_view;
 use crate::output::{self, count, counted};
 use crate::progress::Progress;
 use crate::settings::{self, Everywhere, Settings, Typed};
-use crate::when::{Window, rfc3339};
+use crate::when::{Window, in_words, rfc3339};
 
 /// Turns hours not yet analysed, or re-opened by late data or new inventory, into edges, coverage and findings.
 ///
@@ -79,6 +79,7 @@ impl Analyze {
             findings: by_detection(&summary),
         };
         output::one(settings.output, &report, || said(&summary))?;
+        warn_of_what_is_old(&summary);
         let reached = summary
             .findings
             .iter()
@@ -111,6 +112,47 @@ fn warn_of_what_is_missing(lake: &Lake) -> Result<(), Failure> {
         );
     }
     Ok(())
+}
+
+/// An inventory that ends long before the records names nobody after that.
+fn warn_of_what_is_old(summary: &Summary) {
+    // A cluster that is looked at every now and then is a little behind all the time.
+    const BEHIND_US_MAX: i64 = 10 * 60 * 1_000_000;
+    let Some(flows) = summary.flows_until_us else {
+        return;
+    };
+    for (cluster, seen) in &summary.seen_until {
+        let behind_us = flows.saturating_sub(*seen);
+        if behind_us > BEHIND_US_MAX {
+            let behind = in_words(behind_us / 1_000_000);
+            say(
+                Word::Warning,
+                format!(
+                    "the inventory of cluster `{cluster}` ends {behind} before the newest record: who held an address after that is not known"
+                ),
+            );
+            say(
+                Word::Help,
+                "import a newer snapshot, which has the hours it concerns analysed again; `flowaudit inventory health` says more",
+            );
+        }
+    }
+}
+
+/// How old the inventory is, in one line per cluster.
+fn inventory(summary: &Summary) -> String {
+    let line = |(cluster, seen): (&String, &i64)| {
+        let behind = summary.flows_until_us.map(|flows| flows - seen);
+        let behind = match behind.filter(|behind| *behind >= 1_000_000) {
+            Some(us) => format!(", {} before the newest record", in_words(us / 1_000_000)),
+            None => String::new(),
+        };
+        format!(
+            "inventory: cluster {cluster} last seen {}{behind}\n",
+            rfc3339(*seen)
+        )
+    };
+    summary.seen_until.iter().map(line).collect()
 }
 
 /// Analyses what is due, with progress.
@@ -165,6 +207,7 @@ pub(crate) fn said(summary: &Summary) -> String {
         counted(summary.hours.len() as u64, "hour", "hours"),
         counted(summary.edges, "edge", "edges"),
     );
+    text += &inventory(summary);
     text += &coverage(&summary.coverage);
     let found = by_detection(summary);
     text += &format!(

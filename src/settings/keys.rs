@@ -71,6 +71,14 @@ pub(crate) struct Cluster {
         hide_env_values = true
     )]
     pub name: Option<String>,
+    /// The VPC in which the cluster's addresses are meant, where several VPCs use the same ones [default: as known already]
+    #[arg(
+        long = "cluster-vpc",
+        value_name = "VPC",
+        env = "FLOWAUDIT_CLUSTER_VPC",
+        hide_env_values = true
+    )]
+    pub vpc: Option<String>,
     /// What enforces NetworkPolicy: felix, cilium, none or unknown [default: unknown]
     #[arg(long = "engine", value_name = "ENGINE", env = "FLOWAUDIT_ENGINE", hide_env_values = true, value_parser = engine)]
     #[serde(deserialize_with = "text")]

@@ -131,6 +131,7 @@ impl Typed {
             analyze.cluster_ranges = ranges;
         }
         let name = origins.pick("cluster.name", cluster.name, theirs.name);
+        let vpc = origins.pick("cluster.vpc", cluster.vpc, theirs.vpc);
         let theirs = file.analyze;
         if let Some(span) = origins.pick("analyze.skew", analysing.skew, theirs.skew) {
             analyze.skew_us = span.us();
@@ -189,6 +190,7 @@ impl Typed {
             quiet: everywhere.quiet,
             fail_on: fail_on.unwrap_or_default(),
             cluster: name.unwrap_or_else(|| "default".to_owned()),
+            vpc: vpc.filter(|vpc| !vpc.is_empty()),
             ingest,
             analyze,
             cidr_sets: named,
@@ -235,6 +237,8 @@ pub(crate) struct Settings {
     pub fail_on: FailOn,
     /// The cluster the inventory is from.
     pub cluster: String,
+    /// The VPC in which its addresses are meant.
+    pub vpc: Option<String>,
     /// How files are read.
     pub ingest: flowaudit_ingest::Settings,
     /// How hours are analysed.
@@ -284,6 +288,7 @@ impl Settings {
             ("output", self.output.as_str().to_owned()),
             ("fail-on", self.fail_on.to_string()),
             ("cluster.name", self.cluster.clone()),
+            ("cluster.vpc", self.vpc.clone().unwrap_or_default()),
             ("cluster.engine", analyze.engine.to_string()),
             ("cluster.ranges", ranges.join(",")),
             (

@@ -12,6 +12,7 @@ mod explain;
 #[expect(dead_code, reason = "the tests of `ingest` use all of the fake")]
 #[path = "../../ingest/tests/fake/mod.rs"]
 mod fake;
+mod identity;
 mod oss;
 mod policy;
 mod settings;

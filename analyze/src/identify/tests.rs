@@ -109,7 +109,8 @@ fn changed_labels_do_not_make_two_holders() {
         held,
         Held::By {
             identity: 0,
-            versions: vec![0, 1]
+            versions: vec![0, 1],
+            by_eni: false,
         }
     );
 }
@@ -239,4 +240,59 @@ fn a_range_with_a_name_is_never_taken_for_a_pod_that_is_not_known() {
     assert_eq!(named("100.100.100.200"), "metadata");
     assert_eq!(named("100.64.17.3"), "alibaba-cloud");
     assert_eq!(named("198.51.100.7"), "External");
+}
+
+#[test]
+fn the_node_a_record_was_made_on_chooses_and_vetoes() {
+    let on = |name: &str, node: &str| EndpointRow {
+        node: Some(node.into()),
+        ..pod(name, 0, Some(100), Some(0))
+    };
+    let instances = ["n1", "n2", "n3"].map(|node| (format!("i-{node}"), "c".into(), node.into()));
+    let book = book(vec![on("cart", "n1"), on("redis", "n2")]).with_instances(instances);
+    let address = "10.0.3.7".parse().unwrap();
+    let window = Stretch {
+        from: 50 * SECOND,
+        to: 60 * SECOND,
+    };
+    let held = |instance: &str| {
+        let node = book.node_of_instance(instance);
+        match book.held_on(address, None, window, node) {
+            Held::By {
+                identity, by_eni, ..
+            } => Ok((book.identity(identity).name.clone(), by_eni)),
+            other => Err(other),
+        }
+    };
+    assert_eq!(held("i-n1"), Ok(("cart".into(), true)));
+    assert_eq!(held("i-n2"), Ok(("redis".into(), true)));
+    assert_eq!(held("i-n3"), Err(Held::Unclear(Doubt::OtherNode)));
+    assert_eq!(held("i-unknown"), Err(Held::Unclear(Doubt::TwoHolders)));
+    assert_eq!(
+        book.candidates(address, window, false),
+        ["shop/cart", "shop/redis"]
+    );
+}
+
+#[test]
+fn addresses_of_another_vpc_are_not_ours() {
+    let rows = ["vpc-1", "vpc-2"].map(|vpc| EndpointRow {
+        vpc_id: Some(vpc.into()),
+        ..pod(vpc, 0, Some(100), Some(0))
+    });
+    let book = book(rows.to_vec());
+    let at = Stretch {
+        from: 50 * SECOND,
+        to: 50 * SECOND,
+    };
+    let held = |address: &str, vpc| match book.held(address.parse().unwrap(), vpc, at) {
+        Held::By { identity, .. } => book.identity(identity).name.clone(),
+        other => format!("{other:?}"),
+    };
+    assert_eq!(held("10.0.3.7", Some("vpc-1")), "vpc-1");
+    assert_eq!(held("10.0.3.7", Some("vpc-2")), "vpc-2");
+    assert_eq!(held("10.0.3.7", Some("vpc-3")), "External");
+    assert_eq!(held("10.0.3.7", None), "Unclear(TwoHolders)");
+    assert_eq!(held("10.0.3.8", Some("vpc-1")), "Unclear(NoHolder)");
+    assert_eq!(held("10.0.3.8", Some("vpc-3")), "External");
 }

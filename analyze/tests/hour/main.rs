@@ -6,3 +6,4 @@ mod world;
 mod across;
 mod decided;
 mod gaps;
+mod identity;

@@ -152,13 +152,15 @@ impl World {
 
 impl Record {
     fn push_to(&self, builder: &mut FlowsBuilder) {
-        let interface = format!("eni-{}", if self.out { self.from.0 } else { self.to.0 });
+        let logged_at = if self.out { self.from.0 } else { self.to.0 };
+        let interface = format!("eni-{logged_at}");
+        let instance = instance_of(logged_at);
         builder.push(&FlowRow {
             start_us: HOUR + self.at * SECOND,
             end_us: HOUR + (self.at + self.window) * SECOND,
             ingest_us: HOUR,
             eni_id: &interface,
-            vm_id: None,
+            vm_id: Some(&instance),
             vpc_id: Some("vpc-1"),
             vswitch_id: None,
             account_id: None,
@@ -178,6 +180,26 @@ impl Record {
             source: "test",
             source_position: 0,
         });
+    }
+}
+
+/// The instance whose interface has an address.
+pub(crate) fn instance_of(addr: &str) -> String {
+    format!("i-{}", addr.replace('.', "-"))
+}
+
+/// A node that is the instance whose interface has an address.
+pub(crate) fn node(name: &str, addr: &str) -> ObjectRow {
+    ObjectRow {
+        group: String::new(),
+        kind: "Node".into(),
+        namespace: None,
+        name: name.into(),
+        spec: format!(
+            r#"{{"apiVersion":"v1","kind":"Node","metadata":{{"name":"{name}"}},"spec":{{"providerID":"cn-hangzhou.{}"}}}}"#,
+            instance_of(addr)
+        ),
+        ..policy("none", -90_000, None)
     }
 }
 

@@ -7,7 +7,7 @@ use flowaudit_lake::table::endpoints::EndpointRow;
 use flowaudit_lake::table::objects::ObjectRow;
 use flowaudit_lake::{Lake, LakeError, read};
 
-use super::past;
+use super::over_time;
 use super::rows::is_ledger;
 
 /// What became of something between two instants.
@@ -92,7 +92,7 @@ fn holders(rows: &[EndpointRow], from: i64, to: i64) -> Vec<Difference> {
         [from, to],
     );
     let difference = |(row, became, surely, before): (&EndpointRow, _, _, Option<&EndpointRow>)| {
-        let what = before.map(|before| past::changes(before, row));
+        let what = before.map(|before| over_time::changes(before, row));
         let what = what.unwrap_or_default();
         (became != Became::Changed || !what.is_empty()).then(|| Difference {
             of: "holder",
@@ -203,7 +203,7 @@ fn states<'r, R, K: Ord>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::past::tests::pod;
+    use super::super::over_time::tests::pod;
     use super::*;
 
     #[test]

@@ -10,7 +10,7 @@ use flowaudit_lake::{Lake, LakeError, Table, read};
 use flowaudit_rules::evaluate::Engine;
 use flowaudit_rules::kubernetes::{self, Body};
 
-use super::past::Rests;
+use super::over_time::Rests;
 use super::rows::{Contradiction, Known, is_ledger};
 
 /// The reason of gaps of the inventory.
@@ -159,7 +159,7 @@ impl Health {
 
 #[cfg(test)]
 mod tests {
-    use super::super::past::tests::pod;
+    use super::super::over_time::tests::pod;
     use super::*;
 
     #[test]

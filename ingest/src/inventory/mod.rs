@@ -19,7 +19,7 @@ pub mod read;
 
 pub mod diff;
 pub mod health;
-pub mod past;
+pub mod over_time;
 pub mod who;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,6 +53,8 @@ const TRIES: usize = 8;
 pub struct ImportSettings {
     /// The cluster the objects are from.
     pub cluster: String,
+    /// The VPC in which its addresses are meant; as known already where it is not set.
+    pub vpc: Option<String>,
     /// When the files were made, where they do not say themselves.
     pub at: Option<DateTime<Utc>>,
     /// What the files are taken to cover.
@@ -65,6 +67,7 @@ impl Default for ImportSettings {
     fn default() -> Self {
         ImportSettings {
             cluster: "default".to_owned(),
+            vpc: None,
             at: None,
             coverage: Coverage::Detect,
             text_bytes_max: 1 << 30,
@@ -326,6 +329,13 @@ pub(crate) fn learn(known: &mut Known, at: Option<i64>, moment: &Moment) {
     known.ledger.add(at, moment.covered.clone());
 }
 
+/// The VPC that all of a cluster's addresses were said to be in.
+fn only_vpc(rows: &[EndpointRow]) -> Option<String> {
+    let mut vpcs = rows.iter().filter_map(|row| row.vpc_id.as_ref());
+    let first = vpcs.next()?;
+    vpcs.all(|vpc| vpc == first).then(|| first.clone())
+}
+
 fn merge_into(
     lake: &Lake,
     settings: &ImportSettings,
@@ -347,10 +357,15 @@ fn merge_into(
         learn(&mut known, *at, moment);
     }
     let Rows {
-        endpoints,
+        mut endpoints,
         objects,
         contradictions,
     } = known.to_rows(&settings.cluster);
+    let vpc = settings.vpc.clone().or_else(|| only_vpc(&old_endpoints));
+    for row in endpoints.iter_mut().filter(|_| vpc.is_some()) {
+        row.vpc_id.clone_from(&vpc);
+    }
+    endpoints.sort();
     old_endpoints.sort();
     old_objects.sort();
     summary.snapshots = known

@@ -69,6 +69,12 @@ table! {
         client_identified_by: Key,
         /// The evidence for who the server was; values as in `client_identified_by`.
         server_identified_by: Key,
+        /// Whom the address of the client may have belonged to, a JSON list of names like `["shop/cart-7d9f"]`: pods on a node's network, pods behind a Service, or the candidates of an ambiguous one; at most 16.
+        client_candidates: Json or "there are none",
+        /// Whom the address of the server may have belonged to; values as in `client_candidates`.
+        server_candidates: Json or "there are none",
+        /// What ties the two legs of a connection that an address translation cuts in two: both have the same text, such as `node-port shop/web 31443 on node-a` or `nat ngw-bp1 to 198.51.100.7 443`.
+        link: Key or "nothing is known to tie it to another edge",
         /// Start of the first record that was folded in.
         first_seen_us: Time as "first_seen",
         /// End of the last record that was folded in.

@@ -15,7 +15,7 @@ table! {
         from_slack_ms: Count or "unbounded" in "ms",
         /// How long after `valid_to` it possibly still held the address.
         to_slack_ms: Count or "unbounded" in "ms",
-        /// `pod`, `node`, `service`, `load-balancer`, `eni` or `cidr-set`.
+        /// `pod`, `node`, `service`, `load-balancer`, `eni`, `nat-gateway` or `cidr-set`.
         kind: Key,
         /// The cluster the holder belongs to.
         cluster: Key,

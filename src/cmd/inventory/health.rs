@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{self, counted};
 use crate::settings::{Everywhere, Typed};
-use crate::when::rfc3339;
+use crate::when::{in_words, rfc3339};
 
 /// Tells how old the inventory is, what it rests on, where it has holes and contradictions, and which engine was found.
 #[derive(Debug, Args)]
@@ -117,7 +117,7 @@ fn said(report: &Report, now: DateTime<Utc>) -> String {
             None => "never seen".to_owned(),
         };
         if let Some(behind) = one.behind_flows_s.filter(|behind| *behind > 0) {
-            text += &format!(", {} before the newest record of the log", span(behind));
+            text += &format!(", {} before the newest record of the log", in_words(behind));
         }
         let engine = one.engine.as_deref().unwrap_or("not found");
         text += &format!("\n  engine      {engine}\n");
@@ -169,19 +169,7 @@ fn said(report: &Report, now: DateTime<Utc>) -> String {
 /// How long ago, in words.
 fn age(at: &str, now: DateTime<Utc>) -> String {
     match at.parse::<DateTime<Utc>>() {
-        Ok(at) if at <= now => format!(", {} ago", span((now - at).num_seconds())),
+        Ok(at) if at <= now => format!(", {} ago", in_words((now - at).num_seconds())),
         _ => String::new(),
-    }
-}
-
-/// `3d 4h`, `2h 5min`, `40s`.
-fn span(seconds: i64) -> String {
-    let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
-    let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{rest}s"),
-        (0, 0, minutes) => format!("{minutes}min {rest}s"),
-        (0, hours, minutes) => format!("{hours}h {minutes}min"),
-        (days, hours, _) => format!("{days}d {hours}h"),
     }
 }

@@ -1,7 +1,7 @@
 //! `inventory history`: what is known of a pod, a node or an address over time.
 
 use clap::Args;
-use flowaudit_ingest::inventory::past::{Of, Past, Rests, past};
+use flowaudit_ingest::inventory::over_time::{Of, Past, Rests, past};
 use serde::Serialize;
 
 use super::who::with_slack;

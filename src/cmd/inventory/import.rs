@@ -68,6 +68,7 @@ impl Import {
         let now = Utc::now();
         let import_settings = ImportSettings {
             cluster: settings.cluster.clone(),
+            vpc: settings.vpc.clone(),
             at: self.at.map(|at| at.seen_from(now)),
             coverage: match self.shows {
                 Shows::Detect => Coverage::Detect,

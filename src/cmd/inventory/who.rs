@@ -6,7 +6,7 @@ use chrono::Utc;
 use clap::Args;
 use flowaudit_analyze::hour::Inventory;
 use flowaudit_analyze::identify::{Held, Stretch};
-use flowaudit_ingest::inventory::past::Rests;
+use flowaudit_ingest::inventory::over_time::Rests;
 use flowaudit_ingest::inventory::who;
 use flowaudit_lake::table::endpoints::EndpointRow;
 use serde::Serialize;
