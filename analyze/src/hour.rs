@@ -126,6 +126,7 @@ impl Inventory {
     pub fn book(&self, settings: &Settings) -> Book {
         let apart_us = settings.apart_us();
         Book::new(self.endpoints.clone(), apart_us, &settings.cluster_ranges)
+            .with_grace(settings.enforcement_grace_us)
             .with_instances(self.instances())
             .with_unseen(Unseen::new(&self.gaps, apart_us))
             .with_ranges(settings.ranges.iter().cloned().chain(ranges::built_in()))

@@ -182,6 +182,7 @@ impl Book {
                 outer,
                 sure: core,
                 reach: outer,
+                in_force: outer,
                 covered: core,
                 seen_to_end: serde_json::from_str::<Evidence>(&row.evidence)
                     .is_ok_and(|evidence| evidence.gone.is_some()),
@@ -248,6 +249,14 @@ impl Book {
             Held::Unclear(Doubt::TwoHolders) => u32::MAX,
             _ => Book::ANYWHERE,
         }
+    }
+
+    /// The same book, where nodes may need that long to enforce a change of labels.
+    pub fn with_grace(mut self, grace_us: i64) -> Book {
+        for candidate in self.by_address.values_mut().flatten() {
+            candidate.in_force.to = moved(candidate.reach.to, grace_us);
+        }
+        self
     }
 
     /// The same book, with what nobody watched.
@@ -346,12 +355,21 @@ impl Book {
                 Some(doubt) => Held::Unclear(doubt),
                 None => Held::By {
                     identity: first.identity,
-                    versions: touching.iter().map(|candidate| candidate.row).collect(),
+                    versions: self.versions(candidates, first, window),
                     by_eni: were_several,
                 },
             };
         }
         self.not_held(address, vpc, window)
+    }
+
+    /// The rows of a holder that nodes may have gone by during `window`, in order of time.
+    fn versions(&self, candidates: &[Candidate], holder: &Candidate, window: Stretch) -> Vec<u32> {
+        let of_holder = candidates.iter().filter(|one| {
+            (one.rank, one.identity) == (holder.rank, holder.identity)
+                && one.in_force.touches(window)
+        });
+        of_holder.map(|one| one.row).collect()
     }
 
     /// Whether nobody watched the holder's cluster for a part of the window that its core does not surely cover.
@@ -399,9 +417,14 @@ impl Book {
     /// the stretches that hold a window's two ends.
     pub fn cuts(&self, address: IpAddr, within: Stretch) -> Vec<i64> {
         let candidates = self.by_address.get(&address).map_or(&[][..], Vec::as_slice);
-        let of_holders = candidates
-            .iter()
-            .flat_map(|candidate| [candidate.reach, candidate.core, candidate.covered]);
+        let of_holders = candidates.iter().flat_map(|candidate| {
+            [
+                candidate.reach,
+                candidate.core,
+                candidate.covered,
+                candidate.in_force,
+            ]
+        });
         let gaps = self.unseen.all();
         let gaps = gaps
             .iter()

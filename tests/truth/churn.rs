@@ -104,6 +104,31 @@ fn whoever_held_an_address_for_seconds_is_named_right_or_not_at_all() {
     }
 }
 
+/// A recorded watch that broke off leaves no word of it: only what its rows do not know is left to go by.
+#[test]
+fn an_outage_that_nobody_tells_of_names_nobody_wrongly() {
+    let scenario = Scenario::builtin("churn").unwrap();
+    let (mut wrong, mut named) = (Vec::new(), 0);
+    for seed in 1..=SEEDS / 2 {
+        let run = simulate(&scenario, seed);
+        let directory = tempfile::tempdir().unwrap();
+        let walked = walk_with_gaps(&run, directory.path(), &[]);
+        each_end(&run, &walked, |end| {
+            named += u64::from(end.named.is_some());
+            if end.is_wrong() {
+                wrong.push(format!("seed {seed}: {}", end.told()));
+            }
+        });
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} wrong: {:#?}",
+        wrong.len(),
+        wrong.first()
+    );
+    assert!(named > 100_000, "{named}");
+}
+
 /// First and last instant, in microseconds, of records that the outage can concern.
 fn unwatched(scenario: &Scenario) -> [i64; 2] {
     let [from, to] = scenario.faults.watch_interrupted[0];

@@ -31,6 +31,8 @@ pub(super) struct Candidate {
     pub(super) reach: Stretch,
     /// The core, as far as it surely held whatever clocks say; may be empty.
     pub(super) covered: Stretch,
+    /// When nodes may have gone by what the row says of its holder: some time longer than it held.
+    pub(super) in_force: Stretch,
     /// Somebody watched when it ended: whoever came next is known as well.
     pub(super) seen_to_end: bool,
 }
@@ -55,6 +57,7 @@ impl Candidate {
     /// that near to an end that is not known more closely and that nobody watched.
     pub(super) fn allow_for_clocks(&mut self, apart_us: i64) {
         self.reach = reach(self.outer, apart_us);
+        self.in_force = self.reach;
         self.covered = covered(self.core, apart_us);
         let is_vague = |slack: i64| slack > apart_us;
         let is_vague = [

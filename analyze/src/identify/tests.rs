@@ -121,6 +121,7 @@ fn cuts_are_where_answers_change_and_nowhere_else() {
         pod("cart", 10, Some(100), Some(2000)),
         pod("redis", 104, Some(200), Some(30_000)),
     ])
+    .with_grace(10 * SECOND)
     .with_unseen(gap("c", 190, 220));
     let address: IpAddr = "10.0.3.7".parse().unwrap();
     let within = Stretch {
@@ -295,4 +296,32 @@ fn addresses_of_another_vpc_are_not_ours() {
     assert_eq!(held("10.0.3.7", None), "Unclear(TwoHolders)");
     assert_eq!(held("10.0.3.8", Some("vpc-1")), "Unclear(NoHolder)");
     assert_eq!(held("10.0.3.8", Some("vpc-3")), "External");
+}
+
+/// Nodes go by the old labels for a while.
+#[test]
+fn labels_are_in_force_somewhat_longer_than_they_are_set() {
+    let book = book(vec![
+        pod("cart", 0, Some(100), Some(0)),
+        pod("cart", 101, Some(300), Some(0)),
+    ])
+    .with_grace(10 * SECOND);
+    let versions = |from: i64| {
+        let window = Stretch {
+            from: from * SECOND,
+            to: (from + 5) * SECOND,
+        };
+        match book.held("10.0.3.7".parse().unwrap(), None, window) {
+            Held::By { versions, .. } => versions,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(versions(50), [0]);
+    assert_eq!(versions(98), [0, 1]);
+    assert_eq!(
+        versions(110),
+        [0, 1],
+        "3 s of clocks, 1 s of rounding, 10 s of grace"
+    );
+    assert_eq!(versions(115), [1]);
 }
