@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::identify::{Book, Held, Stretch};
 use crate::timeline::Timeline;
@@ -80,35 +80,51 @@ impl Known<'_> {
 pub struct Parties {
     addresses: Vec<Address>,
     holdings: Vec<Holding>,
-    /// VPCs met so far; the first stands for none.
+    /// VPCs met so far, none among them.
     vpcs: Vec<Option<String>>,
-    /// Per address and number of its VPC, its number and its only holding, if it has one all the time.
-    numbers: HashMap<(IpAddr, u32), (u32, Option<u32>), foldhash::fast::FixedState>,
+    /// By IPv4 address and number of its VPC.
+    found_v4: HashMap<u64, Found, foldhash::fast::FixedState>,
+    /// By IPv6 address and number of its VPC.
+    found_v6: HashMap<(u128, u32), Found, foldhash::fast::FixedState>,
     slices: HashMap<(u32, Held), u32>,
     /// Per address whose holder changes, the holdings of windows met so far.
     windows: HashMap<u32, Windows, foldhash::fast::FixedState>,
 }
 
+/// An address that was met.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    /// Its number.
+    number: u32,
+    /// Its only holding, if it has one all the time; else [`NO_HOLDING`].
+    whole: u32,
+}
+
+/// No number of a holding.
+const NO_HOLDING: u32 = u32::MAX;
+
 /// The holdings of one address, by the stretches between its cuts in which a window begins and ends.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Windows {
     cuts: Vec<i64>,
-    /// By the number of the stretch of the end, then of the beginning; [`Windows::UNKNOWN`] where none was asked for.
+    /// By the number of the stretch of the end, then of the beginning; [`NO_HOLDING`] where none was asked for.
     holdings: Vec<u32>,
+}
+
+fn key_v4(address: Ipv4Addr, of_vpc: u32) -> u64 {
+    u64::from(of_vpc) << 32 | u64::from(u32::from(address))
 }
 
 /// An address with more cuts in an hour is looked up in the book each time: tables would grow with their square.
 const CUTS_MAX: usize = 62;
 
 impl Windows {
-    const UNKNOWN: u32 = u32::MAX;
-
     fn new(cuts: &[i64]) -> Windows {
         let stretches = cuts.len() + 1;
         Windows {
             cuts: cuts.to_vec(),
             holdings: match cuts.len() {
-                0..=CUTS_MAX => vec![Windows::UNKNOWN; stretches * stretches],
+                0..=CUTS_MAX => vec![NO_HOLDING; stretches * stretches],
                 _ => Vec::new(),
             },
         }
@@ -125,7 +141,7 @@ impl Windows {
     #[inline]
     pub(crate) fn get(&self, window: Stretch) -> Option<u32> {
         let holding = self.holdings.get(self.place(window)).copied();
-        holding.filter(|holding| *holding != Windows::UNKNOWN)
+        holding.filter(|holding| *holding != NO_HOLDING)
     }
 
     pub(crate) fn put(&mut self, window: Stretch, holding: u32) {
@@ -168,8 +184,8 @@ impl Parties {
         known: &Known<'_>,
         window: Stretch,
     ) -> u32 {
-        let (number, whole) = self.find(address, vpc, known);
-        if let Some(whole) = whole {
+        let Found { number, whole } = self.find(address, vpc, known);
+        if whole != NO_HOLDING {
             return whole;
         }
         if let Some(holding) = self
@@ -200,18 +216,13 @@ impl Parties {
         vpc: Option<&str>,
         known: &Known<'_>,
     ) -> (u32, &Address) {
-        let (number, _) = self.find(address, vpc, known);
+        let Found { number, .. } = self.find(address, vpc, known);
         (number, &self.addresses[number as usize])
     }
 
-    /// Number of an address and its only holding, if it has one all the time; noted if it is new.
+    /// What is known of an address; noted if it is new.
     #[inline]
-    fn find(
-        &mut self,
-        address: IpAddr,
-        vpc: Option<&str>,
-        known: &Known<'_>,
-    ) -> (u32, Option<u32>) {
+    fn find(&mut self, address: IpAddr, vpc: Option<&str>, known: &Known<'_>) -> Found {
         let of_vpc = match self.vpcs.iter().position(|of| of.as_deref() == vpc) {
             Some(of_vpc) => of_vpc as u32,
             None => {
@@ -219,13 +230,17 @@ impl Parties {
                 self.vpcs.len() as u32 - 1
             }
         };
-        match self.numbers.get(&(address, of_vpc)) {
+        let found = match address {
+            IpAddr::V4(v4) => self.found_v4.get(&key_v4(v4, of_vpc)),
+            IpAddr::V6(v6) => self.found_v6.get(&(u128::from(v6), of_vpc)),
+        };
+        match found {
             Some(found) => *found,
             None => self.note(address, of_vpc, known),
         }
     }
 
-    fn note(&mut self, address: IpAddr, of_vpc: u32, known: &Known<'_>) -> (u32, Option<u32>) {
+    fn note(&mut self, address: IpAddr, of_vpc: u32, known: &Known<'_>) -> Found {
         let number = self.addresses.len() as u32;
         let vpc = self.vpcs[of_vpc as usize].clone();
         self.addresses.push(Address {
@@ -239,8 +254,14 @@ impl Parties {
         let whole = self.slice(number, known, known.within, Book::ANYWHERE);
         let noted = &mut self.addresses[number as usize];
         noted.whole = whole;
-        let found = (number, noted.whole());
-        self.numbers.insert((address, of_vpc), found);
+        let found = Found {
+            number,
+            whole: noted.whole().unwrap_or(NO_HOLDING),
+        };
+        match address {
+            IpAddr::V4(v4) => self.found_v4.insert(key_v4(v4, of_vpc), found),
+            IpAddr::V6(v6) => self.found_v6.insert((u128::from(v6), of_vpc), found),
+        };
         found
     }
 
