@@ -282,6 +282,12 @@ impl<'l> Writer<'l> {
         });
     }
 
+    /// Counts an input that the lake keeps as a reject already.
+    pub(crate) fn reject_again(&mut self) {
+        self.pending.records += 1;
+        self.pending.duplicates += 1;
+    }
+
     /// Notes how far a shard of a source was read; published with what was read. Where `from` is not where the shard
     /// was left, the lake keeps the stretch between as a gap.
     pub(crate) fn advance(&mut self, source: &str, shard: &str, from: &Position, to: Position) {

@@ -17,6 +17,7 @@ from aliyun.log.consumer import (
 )
 
 ENDPOINT, PROJECT, LOGSTORE, KEY, SECRET, TOKEN = sys.argv[1:7]
+STATEMENT = sys.argv[8]
 TOKEN = TOKEN or None
 
 
@@ -36,7 +37,7 @@ def flat(response):
 
 def drive(version):
     sls = client(version)
-    seen = {"shards": [], "cursors": {}, "records": []}
+    seen = {"shards": [], "cursors": {}, "records": [], "left": []}
     for shard in sls.list_shards(PROJECT, LOGSTORE).get_shards_info():
         number = shard["shardID"]
         seen["shards"].append([number, shard["status"]])
@@ -44,6 +45,8 @@ def drive(version):
         end = sls.get_end_cursor(PROJECT, LOGSTORE, number).get_cursor()
         received = sls.get_cursor_time(PROJECT, LOGSTORE, number, begin).get_cursor_time()
         seen["cursors"][number] = [begin, end, received]
+        left = sls.pull_logs(PROJECT, LOGSTORE, number, begin, 1000, end, compress=True, query=STATEMENT)
+        seen["left"].append([left.get_next_cursor(), left.get_raw_size_before_query(), flat(left)])
         for compress in ("lz4", "zstd", False):
             cursor, records = begin, []
             while cursor != end:

@@ -12,7 +12,7 @@ use crate::failure::{Failure, Word, say};
 use crate::output::{self, count, counted};
 use crate::progress::Progress;
 use crate::settings::{self, Everywhere, Settings, Typed};
-use crate::when::When;
+use crate::when::{Span, When};
 
 /// Brings flow logs into the lake.
 ///
@@ -25,7 +25,8 @@ Examples:
   flowaudit ingest logs/
   flowaudit ingest 'logs/**/*.json.gz'
   zcat old.gz | flowaudit ingest -
-  flowaudit ingest --source prod --follow")]
+  flowaudit ingest --source prod --follow
+  flowaudit ingest --source shipped --look-back 72h")]
 pub(crate) struct Ingest {
     /// Files, directories, patterns, or `-` for standard input
     #[arg(
@@ -51,6 +52,14 @@ pub(crate) struct Ingest {
         conflicts_with = "follow"
     )]
     until: Option<When>,
+    /// List a bucket once more from so long ago on, as in `72h`: finds what came later than the `look-back` of the source
+    #[arg(
+        long,
+        value_name = "SPAN",
+        requires = "source",
+        conflicts_with = "follow"
+    )]
+    look_back: Option<Span>,
     /// Let the source be read over http, unencrypted
     #[arg(long, requires = "source")]
     insecure: bool,
@@ -80,6 +89,7 @@ impl Ingest {
             let how = How {
                 follow: self.follow && !self.once,
                 until: self.until.map(|until| until.seen_from(Utc::now())),
+                look_back: self.look_back,
                 insecure: self.insecure,
             };
             return ingest_source::run(&settings, name, how);

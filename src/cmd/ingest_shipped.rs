@@ -41,7 +41,8 @@ pub(super) fn run(
     shipped: &Shipped,
     how: How,
 ) -> Result<Exit, Failure> {
-    let pulling = shipped.pull(how.follow, how.until, Utc::now())?;
+    let mut pulling = shipped.pull(how.follow, how.until, Utc::now())?;
+    pulling.catch_up = how.look_back.map(|span| span.0);
     let oss = shipped.bucket()?;
     let lake = settings.create_or_open_lake()?;
     let mut events = |event: Event<'_>| match event {

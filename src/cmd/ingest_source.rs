@@ -16,6 +16,7 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Mistake, Word, say};
 use crate::output::{self, count, counted};
 use crate::settings::{Settings, Sls, Source};
+use crate::when::Span;
 
 /// What became of the records, for programs.
 #[derive(Serialize)]
@@ -40,6 +41,7 @@ struct Report<'s> {
 pub(super) struct How {
     pub(super) follow: bool,
     pub(super) until: Option<DateTime<Utc>>,
+    pub(super) look_back: Option<Span>,
     pub(super) insecure: bool,
 }
 
@@ -58,6 +60,13 @@ pub(super) fn run(settings: &Settings, name: &str, how: How) -> Result<Exit, Fai
         Source::Sls(sls) => sls,
         Source::Oss(shipped) => return ingest_shipped::run(settings, name, shipped, how),
     };
+    if how.look_back.is_some() {
+        let mistake = Mistake(format!(
+            "`--look-back` is of buckets, and `{name}` is a logstore"
+        ));
+        let help = "a logstore is read in the order in which it received records: nothing comes late there";
+        return Err(Failure::usage(mistake, Some(help.to_owned())));
+    }
     let pulling = sls.pull(how.follow, how.until, Utc::now())?;
     if let Some(group) = &pulling.group {
         check_group(&group.group).map_err(|error| {
@@ -112,6 +121,15 @@ fn read(
                 Word::Warning,
                 format!(
                     "shard {shard}: what was received between {from} and {to} outlived the logstore's retention before it was read; the stretch is in `gaps`"
+                ),
+            );
+        }
+        Event::LeftOut { shard, records } => {
+            let records = counted(records, "record", "records");
+            say(
+                Word::Warning,
+                format!(
+                    "shard {shard}: the service could not apply `query` to {records} and left them out"
                 ),
             );
         }

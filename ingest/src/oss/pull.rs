@@ -1,5 +1,6 @@
 //! The one loop of a bucket: list what is new, read it object by object, publish rows and positions together.
 
+mod catch_up;
 mod object;
 mod scan;
 
@@ -13,6 +14,7 @@ use flowaudit_lake::cloud::oss::Oss;
 use flowaudit_lake::table::gaps::GapRow;
 use tokio::runtime::Runtime;
 
+use self::catch_up::KeptRejects;
 use super::error::OssReadError;
 use super::events::{BatchReport, Event, PullSummary};
 use super::fetch::AHEAD_BYTES;
@@ -74,6 +76,8 @@ pub struct PullSettings {
     pub follow: bool,
     /// For so long objects of an earlier time may still appear.
     pub look_back: TimeDelta,
+    /// Once more from so long ago on, however far it was read: finds what came later than the look-back. Not with `follow`.
+    pub catch_up: Option<TimeDelta>,
     /// Keys that are given up: what they held becomes a gap.
     pub skip: BTreeSet<String>,
     /// What the run may hold in memory, in bytes.
@@ -106,6 +110,7 @@ impl PullSettings {
             until: None,
             follow: false,
             look_back: TimeDelta::hours(6),
+            catch_up: None,
             skip: BTreeSet::new(),
             memory_bytes: 512 << 20,
             parallel: 8,
@@ -146,6 +151,7 @@ pub fn pull(
         known: BTreeMap::new(),
         watermark: None,
         held: None,
+        kept_rejects: KeptRejects::default(),
         told: BTreeSet::new(),
         refused: BTreeMap::new(),
         batch: BatchReport::default(),
@@ -208,6 +214,8 @@ struct Pulling<'p> {
     watermark: Option<i64>,
     /// The time of the oldest object of this scan that could not be read.
     held: Option<i64>,
+    /// Rejects that the lake may have of objects it remembers no longer.
+    kept_rejects: KeptRejects,
     /// What was told of once already.
     told: BTreeSet<String>,
     /// Shards that could not be read, which are not tried again by this run.

@@ -114,6 +114,8 @@ pub struct Pulled {
     pub packed_bytes: u64,
     /// With a query: bytes and lines before it.
     pub before_query: Option<(u64, u64)>,
+    /// Lines that the query could not be applied to, which are not in the reply.
+    pub failed_lines: u64,
 }
 
 #[derive(Deserialize)]
@@ -392,6 +394,7 @@ fn taken(reply: Reply, spares: &Spares, max: u64, has_query: bool) -> Result<Pul
     let before_query = reply
         .number("x-log-rawdatasize")
         .zip(reply.number("x-log-rawdatalines").or(Some(0)));
+    let failed_lines = reply.number("x-log-failedlines").filter(|_| has_query);
     let packing = Packing::from_header(reply.header("x-log-compresstype").unwrap_or_default())
         .ok_or(Cause::Missing("known `x-log-compresstype`"))?;
     let announced = match (reply.number("x-log-bodyrawsize"), packing) {
@@ -414,6 +417,7 @@ fn taken(reply: Reply, spares: &Spares, max: u64, has_query: bool) -> Result<Pul
         last,
         packed_bytes,
         before_query: before_query.filter(|_| has_query),
+        failed_lines: failed_lines.unwrap_or_default(),
     })
 }
 

@@ -111,6 +111,13 @@ pub enum Event<'e> {
         /// Until when.
         to: DateTime<Utc>,
     },
+    /// The service could not apply the query to some records, and left them out.
+    LeftOut {
+        /// The shard.
+        shard: u32,
+        /// How many records.
+        records: u64,
+    },
     /// A call is tried again and again.
     Waiting(&'e str),
     /// The clock of this machine was corrected by so many seconds.
@@ -130,6 +137,8 @@ pub struct PullSummary {
     pub shards: usize,
     /// Stretches that will never be read.
     pub missed: u64,
+    /// Records that the service could not apply the query to.
+    pub left_out: u64,
     /// Bytes as they came.
     pub packed_bytes: u64,
     /// Bytes unpacked.
@@ -296,6 +305,13 @@ impl Pulling<'_> {
             self.writer.at(Utc::now());
         }
         self.take_records(&chunk)?;
+        if chunk.failed_lines > 0 {
+            self.summary.left_out += chunk.failed_lines;
+            (self.events)(Event::LeftOut {
+                shard: chunk.shard,
+                records: chunk.failed_lines,
+            });
+        }
         let shard = chunk.shard.to_string();
         let (from, to) = (chunk.from.to_position(), chunk.to.to_position());
         match chunk.missed {

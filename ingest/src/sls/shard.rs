@@ -47,6 +47,8 @@ pub(super) struct Chunk {
     pub(super) first: Option<u64>,
     /// Bytes as they came.
     pub(super) packed_bytes: u64,
+    /// Records that the query could not be applied to.
+    pub(super) failed_lines: u64,
     /// A stretch that will never be read: from and to, in Unix seconds.
     pub(super) missed: Option<(i64, i64)>,
     /// To be published before anything else happens.
@@ -178,6 +180,7 @@ impl ShardReader {
                 list: pulled.list,
                 first,
                 packed_bytes: pulled.packed_bytes,
+                failed_lines: pulled.failed_lines,
                 held: Some(held),
                 ..self.chunk(to)
             });
@@ -274,6 +277,7 @@ impl ShardReader {
             list: Vec::new(),
             first: None,
             packed_bytes: 0,
+            failed_lines: 0,
             missed: None,
             settle: false,
             lag_s: u64::try_from(lag).unwrap_or_default(),
@@ -314,6 +318,7 @@ pub(super) async fn first(
         list: Vec::new(),
         first: None,
         packed_bytes: 0,
+        failed_lines: 0,
         missed: None,
         // Asked again after a crash, the end would be somewhere else.
         settle: place == Place::End,

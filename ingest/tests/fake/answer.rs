@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::Fake;
 use super::http::{Request, Response};
+use super::spl::Spl;
 use super::verify::verify;
 use super::world::{ConsumerGroup, Fault, World};
 
@@ -234,7 +235,8 @@ fn cursor_time(world: &World, request: &Request, shard: &str) -> Answer {
     ok(&json!({"cursor_time": time}))
 }
 
-fn pull(world: &World, request: &Request, shard: &str) -> Answer {
+fn pull(world: &mut World, request: &Request, shard: &str) -> Answer {
+    let failing_lines = std::mem::take(&mut world.failing_lines);
     let shard = &world.shards[&shard_id(world, shard)?];
     let invalid = || refuse(400, "InvalidCursor", "the cursor is out of range");
     let Some(from) = shard.index(request.parameter("cursor").unwrap_or_default()) else {
@@ -260,6 +262,21 @@ fn pull(world: &World, request: &Request, shard: &str) -> Answer {
         list.extend_from_slice(&group.bytes);
         next += 1;
     }
+    let mut count = (next - from) as u64;
+    let mut before_query = None;
+    if let Some(query) = request.parameter("query") {
+        if request.parameter("pullMode") != Some("scan_on_stream") {
+            return refuse(400, "ParameterInvalid", "pullMode must be scan_on_stream");
+        }
+        let Some(spl) = Spl::parse(query) else {
+            let message = format!("the statement cannot be understood: {query}");
+            return refuse(400, "InvalidLogStoreQuery", message);
+        };
+        let raw = (list.len(), count);
+        let (left, groups, lines, results) = super::records::filtered(&list, &spl);
+        (list, count) = (left, groups);
+        before_query = Some((raw, lines, results));
+    }
     let (body, packing) = match request.header("accept-encoding") {
         _ if list.is_empty() => (Vec::new(), ""),
         text if text.contains("lz4") => (lz4_flex::block::compress(&list), "lz4"),
@@ -274,12 +291,24 @@ fn pull(world: &World, request: &Request, shard: &str) -> Answer {
     };
     let mut response = Response::new(200, body)
         .with("content-type", "application/x-protobuf")
-        .with("x-log-count", next - from)
+        .with("x-log-count", count)
         .with("x-log-bodyrawsize", list.len())
         .with("x-log-cursor", shard.cursor(next));
-    if next > from {
-        let last = shard.number(next - 1);
-        response = response.with("x-log-read-last-cursor", last);
+    match before_query {
+        // With a statement nobody is told which group was the last.
+        Some(((size, groups), lines, results)) => {
+            response = response
+                .with("x-log-rawdatasize", size)
+                .with("x-log-rawdatacount", groups)
+                .with("x-log-rawdatalines", lines)
+                .with("x-log-resultlines", results)
+                .with("x-log-failedlines", failing_lines);
+        }
+        None if next > from => {
+            let last = shard.number(next - 1);
+            response = response.with("x-log-read-last-cursor", last);
+        }
+        None => {}
     }
     if !packing.is_empty() {
         response = response.with("x-log-compresstype", packing);

@@ -6,6 +6,7 @@
 mod answer;
 mod http;
 pub(crate) mod records;
+mod spl;
 pub(crate) mod verify;
 pub(crate) mod world;
 

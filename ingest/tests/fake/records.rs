@@ -56,6 +56,39 @@ pub(crate) fn logs_of(stored: &[u8]) -> Vec<Shown> {
     .collect()
 }
 
+/// What a statement leaves of stored groups: the groups that still have logs, and how many logs were there before and are
+/// there after.
+pub(crate) fn filtered(stored: &[u8], spl: &super::spl::Spl) -> (Vec<u8>, u64, u64, u64) {
+    let mut list = List::decode(stored).unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let count = |list: &List| {
+        list.groups
+            .iter()
+            .map(|group| group.logs.len() as u64)
+            .sum()
+    };
+    let before = count(&list);
+    for group in &mut list.groups {
+        let logs = std::mem::take(&mut group.logs).into_iter();
+        let left = logs.filter_map(|log| {
+            let pairs = log.contents.iter();
+            let pairs: Vec<_> = pairs
+                .map(|pair| (text(&pair.key), text(&pair.value)))
+                .collect();
+            let contents = spl.apply(&pairs)?.into_iter().map(|(key, value)| Pair {
+                key: key.into_bytes(),
+                value: value.into_bytes(),
+            });
+            let (time, contents) = (log.time, contents.collect());
+            Some(Log { time, contents })
+        });
+        group.logs = left.collect();
+    }
+    list.groups.retain(|group| !group.logs.is_empty());
+    let (groups, after) = (list.groups.len() as u64, count(&list));
+    (list.encode_to_vec(), groups, before, after)
+}
+
 /// A log group of such records.
 pub(crate) fn group(records: &[Vec<(&str, String)>], time: u32) -> Vec<u8> {
     let log = |record: &Vec<(&str, String)>| Log {

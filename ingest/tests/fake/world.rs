@@ -102,6 +102,8 @@ pub(crate) struct World {
     /// An action that the policy of the account denies.
     pub(crate) denied: Option<String>,
     pub(crate) clock_offset: TimeDelta,
+    /// Lines of the next reply that a statement cannot be applied to.
+    pub(crate) failing_lines: u64,
     /// Log groups in one answer at most.
     pub(crate) groups_max: usize,
     /// Groups are given out a second time now and then, as after a repeated write.
@@ -121,6 +123,7 @@ impl World {
             calls: BTreeMap::new(),
             denied: None,
             clock_offset: TimeDelta::zero(),
+            failing_lines: 0,
             groups_max: 1000,
             next_put: 0,
         };

@@ -131,6 +131,12 @@ impl Place {
         check_once(&flows_of(&self.lake), range);
     }
 
+    /// Before which nothing is listed, in Unix seconds.
+    pub(crate) fn watermark(&self) -> u64 {
+        let snapshot = self.lake.snapshot().unwrap();
+        snapshot.checkpoints().get(SOURCE, "/watermark").unwrap().at
+    }
+
     /// The shards that the lake keeps of the source.
     pub(crate) fn shards(&self) -> Vec<String> {
         let snapshot = self.lake.snapshot().unwrap();

@@ -7,6 +7,7 @@ use flowaudit_ingest::IngestError;
 use flowaudit_ingest::Stop;
 use flowaudit_ingest::oss::{Event, PathFormat, PullSettings, Start, pull};
 use flowaudit_lake::table::gaps::GapRow;
+use flowaudit_lake::table::rejects::RejectRow;
 use flowaudit_lake::{LakeError, read};
 
 use crate::common::{Place, key, settings};
@@ -73,6 +74,53 @@ fn what_was_read_is_forgotten_when_its_time_is_over() {
     // Objects before the watermark are not looked at, whatever they are.
     place.put(&key(60 * 24 * 40, 99, ".json"), lines(610..620));
     assert_eq!(place.pull(&settings()).unwrap().objects, 0);
+}
+
+#[test]
+fn what_came_later_than_the_look_back_is_found_by_hand() {
+    let place = Place::new();
+    let no_flow = "{\"srcaddr\":\"x\"}\n";
+    for n in 0..10 {
+        let bytes = lines(n * 10..n * 10 + 10) + no_flow;
+        place.put(&key(60 * 48 - n as i64, n, ".json"), bytes);
+    }
+    let given_up = key(60 * 47, 98, ".json");
+    place.put(&given_up, "given up");
+    let settings = PullSettings {
+        skip: [given_up].into(),
+        ..settings()
+    };
+    assert_eq!(place.pull(&settings).unwrap().objects, 10);
+    // The watermark moves on, and what the first run read is forgotten.
+    let settings = PullSettings {
+        look_back: TimeDelta::hours(4),
+        ..settings
+    };
+    assert_eq!(place.pull(&settings).unwrap().objects, 0);
+    assert_eq!(place.shards(), ["/watermark"]);
+    place.put(&key(60 * 30, 99, ".json"), lines(100..110) + no_flow);
+    assert_eq!(place.pull(&settings).unwrap().objects, 0);
+    let watermark = place.watermark();
+    let wide = PullSettings {
+        catch_up: Some(TimeDelta::hours(72)),
+        ..settings.clone()
+    };
+    let summary = place.pull(&wide).unwrap();
+    assert_eq!((summary.objects, summary.missed), (11, 0));
+    let counts = summary.counts;
+    assert_eq!(
+        (counts.flows, counts.rejects, counts.duplicates),
+        (10, 1, 110)
+    );
+    // Nothing is doubled by looking again, and the watermark stays where it is.
+    place.pull(&wide).unwrap();
+    place.pull(&settings).unwrap();
+    place.check_once(0..110);
+    assert_eq!(place.watermark(), watermark);
+    let snapshot = place.lake.snapshot().unwrap();
+    let rejects: Vec<RejectRow> = read::rows(&place.lake, &snapshot).unwrap();
+    let gaps: Vec<GapRow> = read::rows(&place.lake, &snapshot).unwrap();
+    assert_eq!((rejects.len(), gaps.len()), (11, 1));
 }
 
 #[test]

@@ -14,4 +14,6 @@ mod faults;
 #[cfg(test)]
 mod groups;
 #[cfg(test)]
+mod query;
+#[cfg(test)]
 mod reading;

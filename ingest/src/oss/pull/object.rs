@@ -287,6 +287,9 @@ impl Pulling<'_> {
             },
             Err(unreadable) => (unreadable.kind(), unreadable.to_string()),
         };
+        if self.kept_rejects.has(at.source, at.position) {
+            return self.writer.reject_again();
+        }
         *self.summary.reject_kinds.entry(kind).or_default() += 1;
         self.writer.reject(&raw(), reason, at);
     }

@@ -7,6 +7,7 @@ use chrono::Utc;
 use flowaudit_lake::cloud::oss::{ListQuery, Listed, OssError, Page};
 use object_store::path::Path;
 
+use super::catch_up::KeptRejects;
 use super::object::Outcome;
 use super::{OssReadError, Problem, Pulling, Severity, Start};
 use crate::oss::fetch::{Fetched, Object};
@@ -40,9 +41,17 @@ impl Pulling<'_> {
             Some(watermark) => watermark,
             None => self.begin(now)?,
         };
+        let from = match self.settings.catch_up {
+            Some(back) => watermark.min(now.saturating_sub(back.num_seconds())),
+            None => watermark,
+        };
+        if from < watermark {
+            let source = self.place(&self.settings.prefix);
+            self.kept_rejects = KeptRejects::load(self.lake, &source)?;
+        }
         let mut query = ListQuery {
             prefix: self.settings.prefix.clone(),
-            start_after: (watermark > 0).then(|| self.bound(watermark)),
+            start_after: (from > 0).then(|| self.bound(from)),
             ..ListQuery::default()
         };
         let last = self.bound(now + AHEAD_S);
@@ -139,6 +148,10 @@ impl Pulling<'_> {
         }
         let reached = reached.unwrap_or(Reached::BEGIN);
         if self.settings.skip.contains(&listed.key) {
+            if known.is_none() && self.watermark.is_some_and(|watermark| at < watermark) {
+                // Given up before, and forgotten.
+                return None;
+            }
             self.missed(&listed.key, at, "object-skipped");
             self.finish(&shard, &reached);
             return None;
