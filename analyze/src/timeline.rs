@@ -303,7 +303,8 @@ fn steps_of(versions: &[Version], within: Stretch, grace_us: i64) -> Vec<Step> {
 
 fn read_version(row: &ObjectRow, issues: &mut Vec<Issue>) -> Option<Version> {
     // Cheaper than reading every controller to find that it is none of these.
-    let may_matter = row.group.contains('.')
+    let of_cloud = row.group.ends_with(".aliyuncs.com");
+    let may_matter = row.group.contains('.') && !of_cloud
         || matches!(
             row.kind.as_str(),
             "Namespace" | "Service" | "ServiceAccount" | "ConfigMap"
@@ -442,6 +443,20 @@ mod tests {
                 .collect()
         };
         (span.first..=span.last).map(names).collect()
+    }
+
+    #[test]
+    fn what_the_cloud_holds_declares_nothing() {
+        let interface = ObjectRow {
+            group: "ecs.aliyuncs.com".into(),
+            kind: "NetworkInterface".into(),
+            spec: r#"{"NetworkInterfaceId":"eni-1"}"#.into(),
+            cluster: String::new(),
+            ..policy("eni-1", 0, None, None)
+        };
+        let timeline = timeline(&[interface]);
+        assert_eq!(timeline.issues, []);
+        assert!(timeline.is_constant());
     }
 
     #[test]

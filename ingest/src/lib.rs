@@ -1,8 +1,8 @@
 //! Everything that brings data into the lake.
 //!
 //! Flow logs come in by [`files`], from the log service ([`sls`]) and from a bucket it ships to ([`oss`]): bytes → raw
-//! records ([`decode`]) → flows, gaps and rejects ([`normalize`]) → the lake. Inventory, who held which address when, comes in by [`inventory::import`] and from the API of
-//! a cluster ([`kubernetes`]). Nothing vanishes: records read = flows + gaps + rejects + duplicates, checked in every run.
+//! records ([`decode`]) → flows, gaps and rejects ([`normalize`]) → the lake. Inventory, who held which address when, comes in by [`inventory::import`], from the API of
+//! a cluster ([`kubernetes`]) and from the cloud ([`cloud`]). Nothing vanishes: records read = flows + gaps + rejects + duplicates, checked in every run.
 //!
 //! **Invariant:** data and position are published together; killed at any instant and run again, nothing is lost and
 //! nothing doubled.
@@ -23,6 +23,7 @@ mod write;
 
 pub mod run;
 
+pub mod cloud;
 pub mod inventory;
 pub mod kubernetes;
 

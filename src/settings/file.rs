@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::cloud::Cloud;
 use super::fail_on::FailOn;
 use super::keys::{Analyze, Cluster, Ingest, text};
 use super::place::Oss;
@@ -31,6 +32,7 @@ pub(super) struct File {
     pub(super) cluster: Cluster,
     pub(super) ingest: Ingest,
     pub(super) analyze: Analyze,
+    pub(super) cloud: Cloud,
     pub(super) sources: Sources,
 }
 

@@ -7,6 +7,7 @@
 //! like `FLOWAUDIT_PORT`. For that reason no setting may be called so.
 
 mod cidr_sets;
+mod cloud;
 mod fail_on;
 mod file;
 mod keys;
@@ -25,6 +26,7 @@ use flowaudit_lake::Lake;
 use flowaudit_lake::cloud::Access;
 use ipnet::IpNet;
 
+pub(crate) use self::cloud::Cloud;
 pub(crate) use self::fail_on::FailOn;
 use self::file::File;
 pub(crate) use self::keys::{Analyze, Cluster, Everywhere, Fail, Ingest};
@@ -182,6 +184,8 @@ impl Typed {
                 .check(Utc::now())
                 .map_err(|failure| failure.within(name))?;
         }
+        let region = file.cloud.region.clone();
+        origins.pick("cloud.region", None, region);
         let fail_on = origins.pick("fail-on", fail.fail_on, file.fail_on);
         Ok(Settings {
             lake: Place::parse(lake.as_deref().unwrap_or(LAKE), access.clone())?,
@@ -194,6 +198,7 @@ impl Typed {
             ingest,
             analyze,
             cidr_sets: named,
+            cloud: file.cloud,
             sources: file.sources,
             origins,
         })
@@ -245,6 +250,8 @@ pub(crate) struct Settings {
     pub analyze: flowaudit_analyze::Settings,
     /// Where ranges outside the cluster are given names.
     pub cidr_sets: Option<PathBuf>,
+    /// Where the control plane of the cloud is.
+    pub cloud: Cloud,
     /// Where flow logs come from besides files.
     pub sources: Sources,
     /// Where the values come from.
@@ -327,6 +334,10 @@ impl Settings {
             (
                 "analyze.external-addresses-max",
                 analyze.external_addresses_max.to_string(),
+            ),
+            (
+                "cloud.region",
+                self.cloud.region.clone().unwrap_or_default(),
             ),
         ]
     }

@@ -7,6 +7,7 @@ mod fake_oss;
 
 mod bad_input;
 mod bulk;
+mod cloud;
 mod demo;
 mod explain;
 #[expect(dead_code, reason = "the tests of `ingest` use all of the fake")]

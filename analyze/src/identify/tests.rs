@@ -91,6 +91,21 @@ fn after_the_last_look_nothing_is_sure() {
 }
 
 #[test]
+fn what_the_cloud_calls_the_balancer_of_a_service_is_no_second_holder() {
+    let balancer = |name: &str, cluster: &str| EndpointRow {
+        kind: "load-balancer".into(),
+        cluster: cluster.into(),
+        ..pod(name, 0, Some(100), None)
+    };
+    let both = book(vec![balancer("lb-1", ""), balancer("web", "c")]);
+    assert_eq!(ask(&both, 10, 70), Ok("web".into()));
+    let cloud = book(vec![balancer("lb-1", "")]);
+    assert_eq!(ask(&cloud, 10, 70), Ok("lb-1".into()));
+    let pod = book(vec![balancer("eni-1", ""), pod("cart", 0, Some(100), None)]);
+    assert_eq!(ask(&pod, 10, 70), Ok("cart".into()));
+}
+
+#[test]
 fn changed_labels_do_not_make_two_holders() {
     let book = book(vec![
         pod("cart", 0, Some(100), Some(50_000)),

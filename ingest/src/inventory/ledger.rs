@@ -106,6 +106,12 @@ impl Covered {
         }
     }
 
+    /// Everything of a kind in a namespace, also where there is nothing.
+    pub fn cover_namespace(&mut self, group: &str, kind: &str, namespace: &str) {
+        let kinds = self.kinds.entry(format!("{group}/{kind}")).or_default();
+        kinds.insert(namespace.to_owned());
+    }
+
     /// Whether the snapshot would have shown it.
     #[must_use]
     pub fn covers(&self, subject: &Subject) -> bool {

@@ -204,10 +204,10 @@ fn checked(name: &str, said: i64, latest: Option<i64>, problems: &mut Vec<Proble
     None
 }
 
-type Text = (String, bool, Option<DateTime<Utc>>);
+pub(crate) type Text = (String, bool, Option<DateTime<Utc>>);
 
 /// The text of a file, whether it was cut off, and when it was last written.
-fn text_of(located: &Located, max: u64) -> Result<Text, Problem> {
+pub(crate) fn text_of(located: &Located, max: u64) -> Result<Text, Problem> {
     let name = located.name();
     let unreadable = |error: io::Error| {
         Problem::failed(
@@ -297,7 +297,7 @@ fn is_watch(text: &str) -> bool {
 }
 
 /// A time in the name of the file, else in the nearest directory that has one.
-fn time_in_path(located: &Located) -> Option<DateTime<Utc>> {
+pub(crate) fn time_in_path(located: &Located) -> Option<DateTime<Utc>> {
     let (Located::File(path) | Located::Stream(path)) = located else {
         return None;
     };

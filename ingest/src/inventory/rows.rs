@@ -24,8 +24,8 @@ use super::sighting::{self, Holder, HolderKind, Shape, us};
 const SKEW_US: i64 = 3_000_000;
 
 /// The kind under which the ledger is kept in `objects`.
-const LEDGER_GROUP: &str = "flowaudit";
-const LEDGER_KIND: &str = "Snapshot";
+pub(crate) const LEDGER_GROUP: &str = "flowaudit";
+pub(crate) const LEDGER_KIND: &str = "Snapshot";
 
 /// All that is known of one cluster.
 #[derive(Debug, Clone, Default)]

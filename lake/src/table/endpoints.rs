@@ -17,7 +17,7 @@ table! {
         to_slack_ms: Count or "unbounded" in "ms",
         /// `pod`, `node`, `service`, `load-balancer`, `eni`, `nat-gateway` or `cidr-set`.
         kind: Key,
-        /// The cluster the holder belongs to.
+        /// The cluster the holder belongs to; empty for what belongs to none.
         cluster: Key,
         /// The namespace of the holder.
         namespace: Key or "the holder has none",

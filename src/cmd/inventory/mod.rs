@@ -1,5 +1,6 @@
 //! `inventory`: who held which address when, and what was declared. One file per command.
 
+mod cloud;
 mod diff;
 mod health;
 mod history;
@@ -19,6 +20,7 @@ use crate::settings::Everywhere;
 Examples:
   kubectl get nodes,namespaces,pods,services,replicasets,jobs,networkpolicies -A -o yaml | flowaudit inventory import -
   flowaudit inventory import snapshots/
+  flowaudit inventory cloud --region cn-hangzhou
   flowaudit inventory who 10.0.3.7 --at 2026-11-23T08:00:00Z
   flowaudit inventory history shop/redis-0
   flowaudit inventory diff 2h 1h
@@ -26,6 +28,8 @@ Examples:
 pub(crate) enum Inventory {
     /// Brings Kubernetes objects into the lake, from `kubectl get -o yaml|json` or `kubectl get --watch`
     Import(import::Import),
+    /// Brings into the lake what the cloud says of interfaces, security groups, flow logs, gateways and load balancers
+    Cloud(cloud::Cloud),
     /// Tells who held an address
     Who(who::Who),
     /// Tells what is known of a pod, a node or an address over time
@@ -41,6 +45,7 @@ impl Inventory {
     pub(crate) fn run(&self, everywhere: &Everywhere) -> Result<Exit, Failure> {
         match self {
             Inventory::Import(command) => command.run(everywhere),
+            Inventory::Cloud(command) => command.run(everywhere),
             Inventory::Who(command) => command.run(everywhere),
             Inventory::History(command) => command.run(everywhere),
             Inventory::Diff(command) => command.run(everywhere),
