@@ -65,6 +65,8 @@ pub const LOG: &str = "_flowaudit";
 pub const STAGING: &str = "_staging";
 /// The file that makes a directory a lake.
 pub const MARKER: &str = "_flowaudit/lake.json";
+/// An empty object that a lake on a store of unknown habits has, made to see whether it can be made twice.
+pub const TRIAL: &str = "_flowaudit/trial";
 /// Where commit records lie.
 pub const COMMITS: &str = "_flowaudit/commits/";
 /// Where snapshots of the replayed log lie, so that opening need not read every record.

@@ -7,7 +7,7 @@ use crate::LakeError;
 use crate::checksum::{Checksum, Digest};
 use crate::commit::FileEntry;
 use crate::lake::Lake;
-use crate::layout::{COMMITS, LOG, MARKER, SNAPSHOTS, commit_key, number_of};
+use crate::layout::{COMMITS, LOG, MARKER, SNAPSHOTS, TRIAL, commit_key, number_of};
 use crate::log::{apply, read_record, read_snapshot};
 use crate::read;
 use crate::state::State;
@@ -124,7 +124,7 @@ impl Lake {
             match number_of(&key) {
                 Some(_) if key.starts_with(COMMITS) => {}
                 Some(number) if key.starts_with(SNAPSHOTS) => drop(snapshots.insert(number)),
-                _ if key == MARKER => {}
+                _ if key == MARKER || key == TRIAL => {}
                 _ => problems.push(Problem::Stray { key }),
             }
         }

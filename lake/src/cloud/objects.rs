@@ -31,14 +31,11 @@ use super::credentials::Clock;
 use super::oss::{Oss, OssError, Versioning};
 use super::s3;
 use super::wait::wait;
-use crate::layout::{BatchId, LOG, STAGING};
+use crate::layout::{BatchId, LOG, STAGING, TRIAL};
 use crate::store::{Advised, Put, ReadAt, Sink, Stage, Store, StoreError, token};
 
 /// A writer of another machine that left no trace for this long is taken for dead.
 const SILENT_FOR: Duration = Duration::from_secs(60 * 60);
-
-/// Objects that are made to see what the store does, and removed again.
-const TRIAL: &str = "_flowaudit/trial-";
 
 /// What speaks against writing, and what to do about it.
 type Objection = (String, &'static str);
@@ -179,21 +176,21 @@ impl Objects {
         )))
     }
 
-    /// Creates an object twice, which must go well only once.
+    /// Creates an object that is there, which must not go well. It stays: whoever opens the lake next asks once, and nobody removes
+    /// what another one is being asked about.
     fn try_creation(&self, action: &'static str) -> Result<Option<Objection>, StoreError> {
-        let key = format!("{TRIAL}{}", token());
-        let first = self.create(&key, Vec::new())?;
-        let second = self.create(&key, Vec::new())?;
-        let path = self.path(&key)?;
+        if self.create(TRIAL, Vec::new())? == Put::Exists
+            || self.create(TRIAL, Vec::new())? == Put::Exists
+        {
+            return Ok(None);
+        }
+        let path = self.path(TRIAL)?;
         let store = Arc::clone(&self.store);
-        self.call(action, &key, async move { store.delete(&path).await })?;
-        Ok(match (first, second) {
-            (Put::Created, Put::Exists) => None,
-            _ => Some((
-                "the store creates an object that is there already, and so does not keep two writers apart".to_string(),
-                "use a store that knows `If-None-Match: *` on PutObject; reading this one is possible",
-            )),
-        })
+        self.call(action, TRIAL, async move { store.delete(&path).await })?;
+        Ok(Some((
+            "the store creates an object that is there already, and so does not keep two writers apart".to_string(),
+            "use a store that knows `If-None-Match: *` on PutObject; reading this one is possible",
+        )))
     }
 
     fn cannot_tell(&self, action: &'static str, error: OssError) -> StoreError {
