@@ -43,6 +43,11 @@ fn saved_answers_come_into_the_lake_and_the_log_is_judged() {
     let said = place.run(&who);
     said.check(0, &[]);
     assert!(said.out.contains("eni-1"), "{}", said.out);
+    let health = place.run(&["inventory", "health"]);
+    health.check(0, &[]);
+    for expected in ["the cloud: last seen", "not logged: flow log `fl-1`"] {
+        assert!(health.out.contains(expected), "{}", health.out);
+    }
 }
 
 #[test]

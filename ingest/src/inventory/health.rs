@@ -12,6 +12,7 @@ use flowaudit_rules::kubernetes::{self, Body};
 
 use super::over_time::Rests;
 use super::rows::{Contradiction, Known, is_ledger};
+use crate::cloud::{self, flow_logs};
 
 /// The reason of gaps of the inventory.
 const REASON: &str = "inventory";
@@ -27,6 +28,8 @@ pub struct Health {
     pub identified: (i64, i64),
     /// Records by what became of identifying their ends.
     pub by_outcome: BTreeMap<String, i64>,
+    /// What flow logs cannot contain, a sentence each, as the last look at the cloud showed them.
+    pub unlogged: Vec<String>,
 }
 
 /// What is known of one cluster.
@@ -89,7 +92,10 @@ pub fn health(lake: &Lake) -> Result<Health, LakeError> {
 
 impl Health {
     fn of(endpoints: &[EndpointRow], objects: &[ObjectRow], gaps: &[GapRow]) -> Health {
-        let mut health = Health::default();
+        let mut health = Health {
+            unlogged: unlogged(objects),
+            ..Health::default()
+        };
         let mut addresses: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
         for row in endpoints {
             let of = health.clusters.entry(row.cluster.clone()).or_default();
@@ -157,6 +163,26 @@ impl Health {
     }
 }
 
+/// What the flow logs that were there at the last look cannot contain.
+fn unlogged(objects: &[ObjectRow]) -> Vec<String> {
+    let mut latest: BTreeMap<(cloud::Kind, String), &ObjectRow> = BTreeMap::new();
+    for row in objects {
+        let Some(kind) = cloud::Kind::from_text(&row.group, &row.kind) else {
+            continue;
+        };
+        // What has an end was missed by a later look, or looked different then.
+        if row.to_slack_ms.is_some() {
+            continue;
+        }
+        let known = latest.entry((kind, row.name.clone())).or_insert(row);
+        if known.valid_to_us < row.valid_to_us {
+            *known = row;
+        }
+    }
+    let specs = latest.into_iter().map(|(key, row)| (key, row.spec.clone()));
+    flow_logs::limits(&specs.collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::over_time::tests::pod;
@@ -190,5 +216,34 @@ mod tests {
         assert_eq!(of.gaps.len(), 1);
         assert_eq!(of.gaps[0].what, "Pod");
         assert_eq!(health.clusters.len(), 1);
+    }
+
+    #[test]
+    fn flow_logs_are_judged_as_they_were_last() {
+        let row = |name: &str, status: &str, to_slack_ms| ObjectRow {
+            group: "vpc.aliyuncs.com".into(),
+            kind: "FlowLog".into(),
+            namespace: Some("cn-hangzhou".into()),
+            name: name.into(),
+            uid: None,
+            valid_from_us: 0,
+            valid_to_us: Some(10),
+            from_slack_ms: None,
+            to_slack_ms,
+            spec: format!(
+                r#"{{"ResourceType":"VPC","ResourceId":"vpc-1","Status":"{status}","TrafficType":"All"}}"#
+            ),
+            origin: String::new(),
+            cluster: String::new(),
+        };
+        let rows = [
+            row("fl-1", "Inactive", Some(5)),
+            row("fl-1", "Active", None),
+            row("fl-2", "Inactive", None),
+            row("fl-3", "Inactive", Some(5)),
+        ];
+        let said = Health::of(&[], &rows, &[]).unlogged;
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].contains("`fl-2`"), "{said:?}");
     }
 }

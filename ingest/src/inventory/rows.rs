@@ -20,8 +20,8 @@ use super::history::{By, Facts, History, Interval, Run};
 use super::ledger::{Covered, Ledger, Subject};
 use super::sighting::{self, Holder, HolderKind, Shape, us};
 
-/// Clocks may differ by this much (history 5.5, rule 1).
-const SKEW_US: i64 = 3_000_000;
+/// Two clocks may differ by this much: each is up to three seconds off, and one field is in whole seconds (history 5.5, rule 1).
+const SKEW_US: i64 = 7_000_000;
 
 /// The kind under which the ledger is kept in `objects`.
 pub(crate) const LEDGER_GROUP: &str = "flowaudit";

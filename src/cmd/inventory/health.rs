@@ -13,7 +13,8 @@ use crate::output::{self, counted};
 use crate::settings::{Everywhere, Typed};
 use crate::when::{in_words, rfc3339};
 
-/// Tells how old the inventory is, what it rests on, where it has holes and contradictions, and which engine was found.
+/// Tells how old the inventory is, what it rests on, where it has holes and contradictions, which engine was found, and what flow logs cannot
+/// contain.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -28,6 +29,8 @@ struct Report {
     identified: i64,
     records: i64,
     by_outcome: BTreeMap<String, i64>,
+    /// What flow logs cannot contain.
+    unlogged: Vec<String>,
     clusters: Vec<Cluster>,
 }
 
@@ -64,6 +67,7 @@ impl Health {
             identified: health.identified.0,
             records: health.identified.1,
             by_outcome: health.by_outcome,
+            unlogged: health.unlogged,
             clusters: health
                 .clusters
                 .into_iter()
@@ -111,7 +115,10 @@ fn said(report: &Report, now: DateTime<Utc>) -> String {
         text += "no inventory: bring it in with `flowaudit inventory import`\n";
     }
     for one in &report.clusters {
-        text += &format!("cluster {}: ", one.cluster);
+        text += &match one.cluster.as_str() {
+            "" => "the cloud: ".to_owned(),
+            name => format!("cluster {name}: "),
+        };
         text += &match &one.last_seen {
             Some(at) => format!("last seen {at}{}", age(at, now)),
             None => "never seen".to_owned(),
@@ -119,8 +126,11 @@ fn said(report: &Report, now: DateTime<Utc>) -> String {
         if let Some(behind) = one.behind_flows_s.filter(|behind| *behind > 0) {
             text += &format!(", {} before the newest record of the log", in_words(behind));
         }
-        let engine = one.engine.as_deref().unwrap_or("not found");
-        text += &format!("\n  engine      {engine}\n");
+        text.push('\n');
+        if !one.cluster.is_empty() {
+            let engine = one.engine.as_deref().unwrap_or("not found");
+            text += &format!("  engine      {engine}\n");
+        }
         let addresses = one.addresses.iter();
         let addresses: Vec<String> = addresses
             .map(|(kind, number)| format!("{kind} {number}"))
@@ -155,6 +165,9 @@ fn said(report: &Report, now: DateTime<Utc>) -> String {
             let number = counted(one.contradictions as u64, "address", "addresses");
             text += &format!("  contradicts {number} with two holders at one time\n");
         }
+    }
+    for limit in &report.unlogged {
+        text += &format!("not logged: {limit}\n");
     }
     if report.records > 0 {
         let share = report.identified as f64 * 100.0 / report.records as f64;
