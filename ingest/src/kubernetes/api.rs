@@ -16,6 +16,8 @@ use tokio::time::timeout;
 
 use super::login::{Login, LoginError, is_of_credentials, words};
 
+/// A plugin that asks a person a question gets no answer from a service.
+const PLUGIN_WITHIN: Duration = Duration::from_secs(60);
 /// An answer that explains an error is not longer.
 const STATUS_BYTES_MAX: usize = 64 << 10;
 
@@ -242,11 +244,12 @@ async fn connect(login: &Login) -> Result<(String, String, Client), LoginError> 
     let server = server.trim_end_matches('/').to_owned();
     let namespace = config.default_namespace.clone();
     // A plugin is waited for.
-    let made = tokio::task::spawn_blocking(move || Client::try_from(config)).await;
-    let reason = match made {
-        Ok(Ok(client)) => return Ok((server, namespace, client)),
-        Ok(Err(error)) => words(&error),
-        Err(_) => "it could not be made".to_owned(),
+    let made = tokio::task::spawn_blocking(move || Client::try_from(config));
+    let reason = match timeout(PLUGIN_WITHIN, made).await {
+        Ok(Ok(Ok(client))) => return Ok((server, namespace, client)),
+        Ok(Ok(Err(error))) => words(&error),
+        Ok(Err(_)) => "they could not be made".to_owned(),
+        Err(_) => format!("its plugin said nothing for {} s", PLUGIN_WITHIN.as_secs()),
     };
     Err(LoginError::Credentials { server, reason })
 }

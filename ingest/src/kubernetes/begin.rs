@@ -42,7 +42,7 @@ impl Watching<'_> {
             };
             let (max, error) = match refusal {
                 Refusal::Unauthorized(reason) | Refusal::NoCredentials(reason) => (
-                    tuning.unauthorized_max,
+                    tuning.login_max,
                     KubernetesError::Unauthorized { server, reason },
                 ),
                 refusal => {

@@ -38,7 +38,8 @@ pub struct Tuning {
     pub answer_idle: Duration,
     /// Without a byte for this long a watch counts as dead; bookmarks come about every minute.
     pub watch_idle: Duration,
-    /// The server is asked to close a watch after about this long.
+    /// The server is asked to close a watch after about this long, which is less than `watch_idle`: before 1.21 or so a bookmark comes
+    /// only then.
     pub watch_length: Duration,
     /// A watch is taken up where it stopped if it stopped less than this ago; otherwise the kind is listed anew.
     pub resume_within: Duration,
@@ -52,6 +53,8 @@ pub struct Tuning {
     pub discovery_pause: Duration,
     /// How long a token may be refused before the run ends.
     pub unauthorized_max: Duration,
+    /// The same of one that was never accepted.
+    pub login_max: Duration,
     /// How long the server may be away before a run that only lists ends.
     pub outage_max: Duration,
 }
@@ -62,13 +65,14 @@ impl Default for Tuning {
             page_objects: 500,
             answer_idle: Duration::from_secs(30),
             watch_idle: Duration::from_secs(100),
-            watch_length: Duration::from_secs(300),
+            watch_length: Duration::from_secs(80),
             resume_within: Duration::from_secs(3),
             wait_first: Duration::from_millis(500),
             wait_max: Duration::from_secs(30),
             forbidden_pause: Duration::from_secs(300),
             discovery_pause: Duration::from_secs(600),
             unauthorized_max: Duration::from_secs(120),
+            login_max: Duration::from_secs(10),
             outage_max: Duration::from_secs(120),
         }
     }
@@ -270,11 +274,12 @@ impl Follower {
         waits: &mut Waits,
     ) -> Result<Over, Ended> {
         let length = waits.backoff.spread(self.tuning.watch_length).as_secs();
+        let length = length.max(1);
         let url = format!(
             "{}?watch=true&allowWatchBookmarks=true&resourceVersion={}&timeoutSeconds={}{}",
             self.served.kind.path(self.served.version),
             encode(version),
-            length.max(1),
+            length,
             self.served.kind.selection(),
         );
         let body = match self.api.stream(&url).await {
@@ -294,10 +299,18 @@ impl Follower {
         }
         let mut lines = EventLines::new(body, self.tuning.watch_idle);
         let mut last = Instant::now();
+        let whole = last + Duration::from_secs(length) - Duration::from_millis(500);
         loop {
             let line = match lines.next().await {
                 Ok(Some(line)) => line,
-                Ok(None) => return Ok(Over::At(Instant::now(), None)),
+                Ok(None) => {
+                    // Whoever ends it when asked to has said all there was, bookmarks or not.
+                    if Instant::now() >= whole {
+                        waits.worked();
+                        self.progress().await?;
+                    }
+                    return Ok(Over::At(Instant::now(), None));
+                }
                 // Nobody knows since when it was dead.
                 Err(refusal) if last.elapsed() >= self.tuning.watch_idle => {
                     return Ok(Over::At(last, Some(refusal)));
@@ -331,9 +344,7 @@ impl Follower {
                 );
             }
             "BOOKMARK" => {
-                let kind = self.served.id();
-                self.tell(Message::Heard(vec![Heard::Progress { kind, at }]))
-                    .await?;
+                self.progress().await?;
             }
             _ => {
                 let watch = kubernetes::read_watch(&self.served.origin(), text);
@@ -353,6 +364,12 @@ impl Follower {
             *version = next;
         }
         Ok(None)
+    }
+
+    async fn progress(&self) -> Result<(), Ended> {
+        let (kind, at) = (self.served.id(), now_us());
+        self.tell(Message::Heard(vec![Heard::Progress { kind, at }]))
+            .await
     }
 
     async fn lost(&self, why: String) -> Result<(), Ended> {

@@ -157,8 +157,14 @@ fn reason(error: &KubeconfigError) -> String {
 
 /// Why there is no client, without quoting what a plugin printed.
 pub(super) fn words(error: &kube::Error) -> String {
-    if let kube::Error::Auth(auth) = error {
-        return auth_words(auth);
+    match error {
+        kube::Error::Auth(auth) => return auth_words(auth),
+        // The URL of a proxy may hold a password.
+        kube::Error::ProxyProtocolDisabled { .. }
+        | kube::Error::ProxyProtocolUnsupported { .. } => {
+            return "its proxy is neither http nor https".to_owned();
+        }
+        _ => {}
     }
     let mut link: Option<&(dyn std::error::Error + 'static)> = error.source();
     while let Some(cause) = link {

@@ -34,4 +34,4 @@ pub use kinds::{KINDS, Kind};
 pub use lease::LeaseSettings;
 pub use login::{Login, LoginError};
 pub use told::{Event, Missing, Record, Report, WatchSettings, WatchSummary};
-pub use watch::watch;
+pub use watch::{check_login, watch};

@@ -15,6 +15,7 @@ use super::discovery::{Offer, Served, discover};
 use super::error::KubernetesError;
 use super::follow::{Follower, Message, now_us};
 use super::lease::{Elector, Standing, release};
+use super::login::Login;
 use super::told::{Event, Missing, Record, Report, WatchSettings, WatchSummary};
 use crate::inventory::live::{Heard, KindId};
 use crate::run::IngestError;
@@ -44,6 +45,12 @@ pub fn watch<'r>(
     let watched = watch_in(&runtime, open, settings, events, stop);
     runtime.shutdown_background();
     watched
+}
+
+/// Whether the login can be read, before anything is sent or written. No plugin is run.
+pub fn check_login(login: &Login) -> Result<(), IngestError> {
+    let loaded = runtime()?.block_on(login.load());
+    Ok(loaded.map(drop).map_err(KubernetesError::from)?)
 }
 
 fn watch_in<'r>(
@@ -374,7 +381,8 @@ impl Watching<'_> {
             }
             Heard::Lost { why, .. } => {
                 let was_lost = std::mem::replace(&mut state.is_lost, true);
-                if !was_lost {
+                // What was never listed is not lost: it is missing, or waited for.
+                if !was_lost && state.is_listed {
                     (self.events)(Event::Lost { kind: &kind, why });
                 }
             }

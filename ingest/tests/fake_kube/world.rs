@@ -213,6 +213,13 @@ impl World {
     pub(crate) fn delete(&mut self, resource: usize, namespace: &str, name: &str) -> Option<Value> {
         let mut object = self.get(resource, namespace, name)?;
         let key = (namespace.to_owned(), name.to_owned());
+        if self.resources[resource].kind == "Pod" {
+            // As the real one does, even when told to wait for nothing.
+            object["metadata"]["deletionTimestamp"] =
+                Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true).into();
+            object["metadata"]["deletionGracePeriodSeconds"] = 0.into();
+            object = self.put(resource, "MODIFIED", object);
+        }
         self.resources[resource].objects.remove(&key);
         self.version += 1;
         object["metadata"]["resourceVersion"] = self.version.to_string().into();

@@ -66,6 +66,7 @@ impl Place {
                 forbidden_pause: Duration::from_millis(200),
                 discovery_pause: Duration::from_millis(300),
                 unauthorized_max: Duration::from_secs(20),
+                login_max: Duration::from_secs(20),
                 outage_max: Duration::from_secs(20),
             },
             ..WatchSettings::default()
@@ -205,6 +206,12 @@ impl Listening {
         until(what, || so(&self.taken()));
     }
 
+    /// The same of what may take longer.
+    #[track_caller]
+    pub(crate) fn until_within(&self, most: Duration, what: &str, so: impl Fn(&Taken) -> bool) {
+        until_within(most, what, || so(&self.taken()));
+    }
+
     /// Waits until every kind was listed.
     #[track_caller]
     pub(crate) fn until_listed(&self, kinds: usize) {
@@ -231,9 +238,14 @@ impl Listening {
 
 #[track_caller]
 pub(crate) fn until(what: &str, so: impl Fn() -> bool) {
+    until_within(Duration::from_secs(60), what, so);
+}
+
+#[track_caller]
+fn until_within(most: Duration, what: &str, so: impl Fn() -> bool) {
     let begun = Instant::now();
     while !so() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "never: {what}");
+        assert!(begun.elapsed() < most, "never: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -100,7 +100,7 @@ fn a_token_that_never_was_good_ends_the_run() {
     let place = Place::new();
     place.write_kubeconfig(&json!({"token": "wr0ng"}));
     let mut settings = place.quick();
-    settings.tuning.unauthorized_max = Duration::from_millis(200);
+    settings.tuning.login_max = Duration::from_millis(200);
     let (taken, ended) = Listening::start(settings).join();
     let text = format!("{:?}", ended.unwrap_err());
     assert!(

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use flowaudit_ingest::inventory::live::Heard;
+
 use crate::common::{Place, pod, short, until};
 use crate::listening::KINDS;
 
@@ -111,6 +113,33 @@ fn a_silent_connection_is_noticed() {
     let (taken, _) = listening.end();
     // It did not come late as if it had just happened.
     assert!(!has(&short(&taken, "Pod"), "put unheard"));
+}
+
+#[test]
+fn a_server_without_bookmarks_is_believed_when_it_ends_a_watch_in_order() {
+    let place = Place::new();
+    place.pods(0..2);
+    place.fake.world().bookmark_pause = Duration::from_secs(3600);
+    let mut settings = place.quick();
+    settings.tuning.watch_length = Duration::from_secs(2);
+    settings.tuning.watch_idle = Duration::from_secs(5);
+    settings.tuning.wait_first = Duration::from_millis(100);
+    settings.tuning.wait_max = Duration::from_secs(5);
+    let listening = crate::common::Listening::start(settings);
+    // A kind of which nothing happens at all: longer than the waits between its watches could grow.
+    until("jobs are watched again and again", || {
+        place.watches("jobs") >= 8
+    });
+    let (taken, ended) = listening.end();
+    assert_eq!(short(&taken, "Job"), ["list", "end"]);
+    assert_eq!(ended.unwrap().relisted, 0);
+    let progress = taken.heard.iter();
+    let progress = progress
+        .filter(|heard| matches!(heard, Heard::Progress { kind, .. } if kind.kind == "Job"));
+    assert!(
+        progress.count() >= 7,
+        "its end says up to when nothing was missed"
+    );
 }
 
 #[test]

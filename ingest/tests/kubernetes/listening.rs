@@ -31,12 +31,15 @@ fn pages_of_a_list_then_events_then_bookmarks() {
     let summary = ended.unwrap();
     assert_eq!(
         (summary.kinds, summary.events, summary.relisted),
-        (KINDS, 3, 0)
+        (KINDS, 4, 0)
     );
     let of_pods = short(&taken, "Pod");
-    assert_eq!(of_pods.len(), 1 + 350 + 1 + 3);
+    assert_eq!(of_pods.len(), 1 + 350 + 1 + 4);
     assert_eq!(of_pods[0], "list");
-    assert_eq!(of_pods[351..], ["end", "put late", "put late", "del late"]);
+    assert_eq!(
+        of_pods[351..],
+        ["end", "put late", "put late", "put late", "del late"]
+    );
     assert_eq!(taken.committed, taken.heard.len());
     // Four pages, from one list.
     assert_eq!(place.requests(&["GET /api/v1/pods?limit=100"]), 4);

@@ -14,6 +14,8 @@ mod lease;
 #[cfg(test)]
 mod listening;
 #[cfg(test)]
+mod proxy;
+#[cfg(test)]
 mod rights;
 #[cfg(test)]
 mod scenario;

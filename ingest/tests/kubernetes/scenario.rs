@@ -2,7 +2,7 @@
 //! done. The fake and a real server play it alike.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use flowaudit_ingest::inventory::live::Heard;
 use flowaudit_ingest::kubernetes::{Login, Tuning, WatchSettings};
@@ -18,10 +18,20 @@ pub(crate) trait Cluster {
     fn kubeconfig(&self) -> &Path;
     /// Goes away, calls `meanwhile` as soon as nobody can hear of it, forgets every change, and comes back.
     fn restart_compacted(&mut self, meanwhile: &dyn Fn(&dyn Cluster));
+    /// Serves one more kind: a CustomResourceDefinition.
+    fn serve(&mut self, definition: &Value);
     /// How long until a bookmark must have come.
     fn bookmark_within(&self) -> Duration;
 }
 
+/// Cilium's policies, as far as a server must know them to keep them.
+const DEFINITION: &str = r#"{"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+  "metadata": {"name": "ciliumnetworkpolicies.cilium.io"},
+  "spec": {"group": "cilium.io", "scope": "Namespaced",
+    "names": {"plural": "ciliumnetworkpolicies", "singular": "ciliumnetworkpolicy", "kind": "CiliumNetworkPolicy"},
+    "versions": [{"name": "v2", "served": true, "storage": true,
+      "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}}"#;
+const OF_CILIUM: &str = "/apis/cilium.io/v2/namespaces/shop/ciliumnetworkpolicies";
 const PODS: &str = "/api/v1/namespaces/shop/pods";
 const POLICIES: &str = "/apis/networking.k8s.io/v1/namespaces/shop/networkpolicies";
 
@@ -44,6 +54,12 @@ fn label_pod(cluster: &dyn Cluster, name: &str, app: &str) {
 fn delete_pod(cluster: &dyn Cluster, name: &str) {
     let options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0});
     cluster.call("DELETE", &format!("{PODS}/{name}"), &options);
+}
+
+fn create_policy_of_cilium(cluster: &dyn Cluster) {
+    let policy = json!({"apiVersion": "cilium.io/v2", "kind": "CiliumNetworkPolicy",
+        "metadata": {"name": "cnp", "namespace": "shop"}, "spec": {"endpointSelector": {}, "ingress": [{}]}});
+    cluster.call("POST", OF_CILIUM, &policy);
 }
 
 /// What the story begins with.
@@ -79,6 +95,7 @@ pub(crate) fn settings(cluster: &dyn Cluster) -> WatchSettings {
             // So that it tries to go on where it was, and is told that this is too old.
             resume_within: Duration::from_secs(600),
             wait_max: Duration::from_secs(1),
+            discovery_pause: Duration::from_secs(1),
             ..Tuning::default()
         },
         ..WatchSettings::default()
@@ -118,17 +135,25 @@ pub(crate) fn tell(cluster: &mut dyn Cluster) {
         let of_pods = short(&taken, "Pod");
         let expected = [
             "list", "is a", "is b", "is c", "is d", "is e", "end", "put f", "put f", "put a",
-            "del b",
+            "put b", "del b",
         ];
         assert_eq!(of_pods, expected);
         check_states(&taken);
     }
 
+    // A kind that was not served when the watch began.
+    cluster.serve(&serde_json::from_str(DEFINITION).unwrap());
+    listening.until("the new kind is listed", |taken| {
+        has(taken, "CiliumNetworkPolicy", "end")
+    });
+    create_policy_of_cilium(cluster);
+    listening.until("and watched", |taken| {
+        has(taken, "CiliumNetworkPolicy", "put cnp")
+    });
+
     // A kind of which nothing happens is known up to its last bookmark.
     let heard = listening.taken().heard.len();
-    let begun = Instant::now();
-    listening.until("a bookmark comes", |taken| {
-        assert!(begun.elapsed() < cluster.bookmark_within(), "no bookmark");
+    listening.until_within(cluster.bookmark_within(), "a bookmark comes", |taken| {
         taken.heard[heard..]
             .iter()
             .any(|heard| matches!(heard, Heard::Progress { kind, .. } if kind.kind == "Node"))
@@ -197,6 +222,7 @@ fn check_states(taken: &Taken) {
             state("f", "", "web"),
             state("f", "10.8.0.6", "web"),
             state("a", "10.8.0.1", "db"),
+            state("b", "10.8.0.2", "web"),
             state("b", "10.8.0.2", "web"),
         ]
     );

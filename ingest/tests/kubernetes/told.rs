@@ -34,6 +34,19 @@ impl Cluster for Fake {
         world.faults.away = false;
     }
 
+    fn serve(&mut self, definition: &Value) {
+        let spec = &definition["spec"];
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let (group, version) = (text(&spec["group"]), text(&spec["versions"][0]["name"]));
+        let names = &spec["names"];
+        self.place.fake.world().serve(
+            &format!("{group}/{version}"),
+            &text(&names["kind"]),
+            &text(&names["plural"]),
+            spec["scope"] == "Namespaced",
+        );
+    }
+
     fn bookmark_within(&self) -> Duration {
         Duration::from_secs(30)
     }
