@@ -36,6 +36,13 @@ pub(crate) fn others(world: &World<'_>, at_ms: i64) -> Vec<Value> {
     objects
 }
 
+/// ReplicaSets, Jobs and policies that are there at `at_ms`: what comes and goes besides pods.
+pub(crate) fn changing(world: &World<'_>, at_ms: i64) -> Vec<Value> {
+    let mut objects = owners(world, at_ms);
+    objects.extend(policies(world, at_ms));
+    objects
+}
+
 fn namespaces(world: &World<'_>) -> Vec<Value> {
     let created_ms = world.scenario.start_ms() - NAMESPACE_AGE_MS;
     let namespace = |namespace: &crate::scenario::NamespaceSpec| {
@@ -253,7 +260,7 @@ fn version(world: &World<'_>, changed_ms: i64) -> String {
 }
 
 /// Sets a key of an object, unless there is nothing to set.
-fn put(object: &mut Value, key: &str, value: Option<impl serde::Serialize>) {
+pub(crate) fn put(object: &mut Value, key: &str, value: Option<impl serde::Serialize>) {
     let value = value.and_then(|value| serde_json::to_value(value).ok());
     if let (Some(object), Some(value)) = (object.as_object_mut(), value) {
         object.insert(key.into(), value);

@@ -26,6 +26,9 @@
 //! | `truth/records.jsonl.zst` | one [`RecordTruth`] per line of `flows/`, in the order of the file names and lines |
 //! | `truth/findings.jsonl` | one [`ExpectedFinding`] per finding that follows from the scenario's own words |
 //!
+//! [`Run::write_past`] writes what the cluster's own logs say of the same time: `past/audit.jsonl`, one event of the API server per line,
+//! `past/events.jsonl`, the event centre, and `past/snapshot-<UTC>.json`, what is there at the end.
+//!
 //! # What makes it a test and not an echo
 //!
 //! **Invariant:** nothing here evaluates a policy. Policies go into the inventory as they stand in the
@@ -53,6 +56,7 @@ pub mod truth;
 
 mod inventory;
 mod kubernetes;
+mod past;
 pub mod run;
 mod write;
 

@@ -120,6 +120,12 @@ impl Run<'_> {
         write::write_inventory(&self.world, dir)
     }
 
+    /// Writes what the logs of the cluster say of the run, but for what happened within `missing` (milliseconds since the
+    /// epoch): `past/` below `dir`.
+    pub fn write_past(&self, dir: &Path, missing: &[[i64; 2]]) -> Result<Written, SampleLogsError> {
+        write::write_past(&self.world, dir, missing)
+    }
+
     fn line<'a>(&'a self, index: u64, entry: &Entry) -> Line<'a> {
         Line {
             record: entry.record(&self.world, &self.connections),

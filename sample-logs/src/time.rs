@@ -65,6 +65,12 @@ pub fn rfc3339(at_ms: i64) -> String {
     format(at_ms, "%Y-%m-%dT%H:%M:%SZ")
 }
 
+/// `2026-11-23T08:00:00.123456Z`: how the API server writes the times of a request, in microseconds since the epoch.
+pub fn rfc3339_us(at_us: i64) -> String {
+    let at: DateTime<Utc> = DateTime::from_timestamp_micros(at_us).unwrap_or_default();
+    at.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
+}
+
 /// `20261123T080000Z`: how file names carry a time.
 pub fn compact(at_ms: i64) -> String {
     format(at_ms, "%Y%m%dT%H%M%SZ")

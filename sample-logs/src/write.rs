@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::error::SampleLogsError;
 use crate::inventory;
+use crate::past;
 use crate::run::Run;
 use crate::time::compact;
 use crate::world::World;
@@ -84,6 +85,25 @@ pub(crate) fn write_inventory(world: &World<'_>, dir: &Path) -> Result<Written, 
             &inventory::watch_pods(world, watch),
             &mut written,
         )?;
+    }
+    Ok(written)
+}
+
+pub(crate) fn write_past(
+    world: &World<'_>,
+    dir: &Path,
+    missing: &[[i64; 2]],
+) -> Result<Written, SampleLogsError> {
+    let dir = make(dir, "past")?;
+    let end_ms = world.scenario.end_ms();
+    let snapshot = format!("snapshot-{}.json", compact(end_ms));
+    let mut written = Written::default();
+    for (name, text) in [
+        ("audit.jsonl", past::audit(world, missing)),
+        ("events.jsonl", past::events(world)),
+        (snapshot.as_str(), inventory::snapshot(world, end_ms)),
+    ] {
+        plain(&dir.join(name), &text, &mut written)?;
     }
     Ok(written)
 }
