@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::classify::Declared;
 use crate::identify::Book;
 use crate::timeline::Timeline;
+use crate::unknown;
 
 /// One end as policies may see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -179,6 +180,11 @@ impl<'a> Judge<'a> {
         port: u16,
         protocol: u8,
     ) -> u32 {
+        let open = &self.timeline.world(epoch).unknown;
+        let is_concerned = |(seen, _)| open.concerns(self.namespace(seen));
+        if !open.is_empty() && (is_concerned(client) || is_concerned(server)) {
+            return self.undecided(unknown::REASON);
+        }
         let question = Question {
             epoch,
             client: self.class(client),
@@ -298,6 +304,14 @@ impl<'a> Judge<'a> {
     /// The pod of an endpoint row.
     pub fn pod(&self, row: u32) -> &Pod {
         self.pods[row as usize].get_or_init(|| pod_of(self.book.row(row)))
+    }
+
+    /// The namespace of a pod.
+    fn namespace(&self, seen: Seen) -> Option<&str> {
+        match seen {
+            Seen::Pod { row } => self.book.row(row).namespace.as_deref(),
+            Seen::Node { .. } | Seen::Service { .. } | Seen::External => None,
+        }
     }
 
     fn evaluate(

@@ -16,6 +16,7 @@ pub mod settings;
 
 pub mod identify;
 pub mod timeline;
+pub mod unknown;
 
 mod columns;
 pub mod fold;

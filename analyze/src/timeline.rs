@@ -14,6 +14,7 @@ use flowaudit_rules::kubernetes::{self, Body, Issue};
 use flowaudit_rules::policy_set::PolicySet;
 
 use crate::identify::Stretch;
+use crate::unknown::{Unknown, is_unknown};
 
 /// Everything declared in one epoch.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct World {
     pub policies: PolicySet,
     /// Namespaces, Services, pods and nodes.
     pub cluster: Cluster,
+    /// Whom objects concern of which it is not known what they say.
+    pub unknown: Unknown,
     /// What the cluster's own configuration says of the enforcement engine, if it is known.
     configured: Option<Engine>,
 }
@@ -73,7 +76,11 @@ struct Concerned {
 
 impl Concerned {
     fn add(&mut self, version: &Version) {
+        let (_, kind, namespace, _) = &version.key;
         match &version.body {
+            Body::Other if version.is_unknown && kind != "Namespace" && !namespace.is_empty() => {
+                self.namespaces.insert(namespace.clone());
+            }
             Body::NetworkPolicy(policy) => {
                 self.namespaces.insert(policy.namespace.clone());
             }
@@ -93,7 +100,9 @@ impl Concerned {
 struct Version {
     /// Group, kind, namespace and name.
     key: (String, String, String, String),
+    /// Of what is not known it is [`Body::Other`].
     body: Body,
+    is_unknown: bool,
     core: Stretch,
     outer: Stretch,
 }
@@ -236,9 +245,16 @@ impl Timeline {
             Body::Terway(terway) => Some(terway.engine()),
             _ => None,
         });
+        let mut unknown = Unknown::default();
+        for version in self.in_force[epoch].iter().map(|&n| &self.versions[n]) {
+            if version.is_unknown {
+                unknown.add(&version.key.1, &version.key.2);
+            }
+        }
         World {
             policies: PolicySet::from_bodies(bodies),
             cluster,
+            unknown,
             configured,
         }
     }
@@ -312,6 +328,33 @@ fn read_version(row: &ObjectRow, issues: &mut Vec<Issue>) -> Option<Version> {
     if !may_matter {
         return None;
     }
+    let body = match is_unknown(row) {
+        true => Body::Other,
+        false => read_body(row, issues)?,
+    };
+    let (core, outer) = Stretch::core_and_outer(
+        row.valid_from_us,
+        row.valid_to_us,
+        row.from_slack_ms,
+        row.to_slack_ms,
+    );
+    let key = (
+        row.group.clone(),
+        row.kind.clone(),
+        row.namespace.clone().unwrap_or_default(),
+        row.name.clone(),
+    );
+    Some(Version {
+        key,
+        body,
+        is_unknown: is_unknown(row),
+        core,
+        outer,
+    })
+}
+
+/// What a version says, if that can matter to anyone.
+fn read_body(row: &ObjectRow, issues: &mut Vec<Issue>) -> Option<Body> {
     let manifest = kubernetes::read(&row.origin, &row.spec);
     let object = manifest.objects.into_iter().next();
     let matters = object.as_ref().is_none_or(|object| {
@@ -330,25 +373,7 @@ fn read_version(row: &ObjectRow, issues: &mut Vec<Issue>) -> Option<Version> {
         return None;
     }
     issues.extend(manifest.issues);
-    let object = object?;
-    let (core, outer) = Stretch::core_and_outer(
-        row.valid_from_us,
-        row.valid_to_us,
-        row.from_slack_ms,
-        row.to_slack_ms,
-    );
-    let key = (
-        row.group.clone(),
-        row.kind.clone(),
-        row.namespace.clone().unwrap_or_default(),
-        row.name.clone(),
-    );
-    Some(Version {
-        key,
-        body: object.body,
-        core,
-        outer,
-    })
+    Some(object?.body)
 }
 
 /// Numbers for spans, so that a tuple's key carries two bytes. Number 0 is [`Spans::ANY`].
@@ -514,6 +539,21 @@ mod tests {
             names(&timeline, 1100, 1110),
             [["b".to_string(), "c".to_string()]]
         );
+    }
+
+    #[test]
+    fn a_version_of_unknown_content_is_in_force_as_that() {
+        let unknown = ObjectRow {
+            spec: "null".into(),
+            ..policy("p", 1500, Some(1600), Some(0))
+        };
+        let timeline = timeline(&[policy("p", 0, Some(1500), Some(0)), unknown]);
+        let concerned = |epoch: u16| timeline.world(epoch).unknown.concerns(Some("shop"));
+        let all: Vec<bool> = (0..timeline.epochs() as u16).map(concerned).collect();
+        assert_eq!(all, [false, true, false]);
+        assert!(!timeline.world(1).unknown.concerns(Some("web")));
+        assert!(timeline.concerns("pod", Some("shop")) && !timeline.concerns("pod", Some("web")));
+        assert_eq!(timeline.issues, []);
     }
 
     /// An object of Calico with the label `role: trusted`, since `from`.

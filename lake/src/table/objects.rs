@@ -21,7 +21,7 @@ table! {
         from_slack_ms: Count or "unbounded" in "ms",
         /// How long after `valid_to` it possibly still was in force.
         to_slack_ms: Count or "unbounded" in "ms",
-        /// The object as canonical JSON, without status.
+        /// The object as canonical JSON, without status; `null` where nobody saw what it said.
         spec: Json,
         /// Where it was read, `file:line`.
         origin: Key,
