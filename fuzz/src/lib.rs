@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 
 use flowaudit_ingest::decode::{Field, RawRecord};
+use flowaudit_ingest::inventory::past::{self, Past};
+use flowaudit_ingest::inventory::rows::Known;
 use flowaudit_rules::kubernetes::{self, Object, Severity};
 
 /// The values that a record has, by field.
@@ -25,6 +27,24 @@ pub fn record(values: &[(Field, String)]) -> RawRecord<'_> {
             .expect("every field is set once");
     }
     record
+}
+
+/// What logs tell of a cluster, told again on top of it, changes nothing; however the lines are ordered.
+#[track_caller]
+pub fn check_past(text: &str) {
+    _ = past::text::is_past(text);
+    let mut lines = Vec::new();
+    _ = past::text::values(text, |value| lines.push(value.clone()));
+    let read = |lines: &mut dyn Iterator<Item = &serde_json::Value>| {
+        let mut past = Past::default();
+        lines.for_each(|line| past.read(line));
+        past
+    };
+    let (rows, tally) = read(&mut lines.iter()).rows(Known::default(), "c");
+    let known = Known::from_rows(&rows.endpoints, &rows.objects);
+    let (again, tally_again) = read(&mut lines.iter().rev()).rows(known, "c");
+    assert_eq!(again, rows);
+    assert_eq!(tally_again.writes, tally.writes);
 }
 
 /// An object that was read prints as one line that reads back to it.

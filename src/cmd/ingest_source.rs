@@ -45,9 +45,9 @@ pub(super) struct How {
     pub(super) insecure: bool,
 }
 
-/// Reads the source called `name`.
-pub(super) fn run(settings: &Settings, name: &str, how: How) -> Result<Exit, Failure> {
-    let source = settings.sources.get(name).ok_or_else(|| {
+/// The source called `name`.
+pub(super) fn source<'s>(settings: &'s Settings, name: &str) -> Result<&'s Source, Failure> {
+    settings.sources.get(name).ok_or_else(|| {
         let names: Vec<&str> = settings.sources.keys().map(String::as_str).collect();
         let help = match names.is_empty() {
             true => "name sources under `sources:` in the settings file; docs/sls.md and docs/oss-source.md show how"
@@ -55,8 +55,12 @@ pub(super) fn run(settings: &Settings, name: &str, how: How) -> Result<Exit, Fai
             false => format!("the settings file names {}", names.join(", ")),
         };
         Failure::usage(Mistake(format!("there is no source `{name}`")), Some(help))
-    })?;
-    let sls = match source {
+    })
+}
+
+/// Reads the source called `name`.
+pub(super) fn run(settings: &Settings, name: &str, how: How) -> Result<Exit, Failure> {
+    let sls = match source(settings, name)? {
         Source::Sls(sls) => sls,
         Source::Oss(shipped) => return ingest_shipped::run(settings, name, shipped, how),
     };
@@ -74,7 +78,7 @@ pub(super) fn run(settings: &Settings, name: &str, how: How) -> Result<Exit, Fai
             Failure::usage(error, Some(help.to_owned()))
         })?;
     }
-    let client = client(sls, how)?;
+    let client = client(sls, how.insecure, how.follow)?;
     let lake = settings.create_or_open_lake()?;
     let summary = read(&lake, &client, settings, &pulling)?;
     let counts = summary.counts;
@@ -97,8 +101,8 @@ pub(super) fn run(settings: &Settings, name: &str, how: How) -> Result<Exit, Fai
     Ok(Exit::Clean)
 }
 
-fn client(sls: &Sls, how: How) -> Result<Client, Failure> {
-    let settings = sls.client(how.insecure, how.follow);
+pub(super) fn client(sls: &Sls, insecure: bool, follow: bool) -> Result<Client, Failure> {
+    let settings = sls.client(insecure, follow);
     // The official chain of the SDKs, asked at the first request.
     let keys = Arc::new(Chain::new(Surroundings::of_process()));
     Client::new(settings, keys).map_err(|error| {

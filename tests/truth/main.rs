@@ -5,6 +5,7 @@
 
 mod churn;
 mod findings;
+mod past;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -35,6 +36,8 @@ struct Walked {
     findings: Vec<FindingRow>,
     duplicates: u64,
     contradictions: usize,
+    /// Where it all lies, if it is to go with this.
+    directory: Option<tempfile::TempDir>,
 }
 
 fn walk(run_of: &Run<'_>, directory: &Path) -> Walked {
@@ -46,6 +49,11 @@ fn walk(run_of: &Run<'_>, directory: &Path) -> Walked {
 /// With what whoever watched the cluster tells of when he did not.
 fn walk_with_gaps(run_of: &Run<'_>, directory: &Path, gaps: &[GapRow]) -> Walked {
     run_of.write(directory).unwrap();
+    walk_by(directory, "inventory", gaps)
+}
+
+/// What was written, with the inventory from one folder of it.
+fn walk_by(directory: &Path, inventory: &str, gaps: &[GapRow]) -> Walked {
     let lake = Lake::create_or_open(directory.join("lake")).unwrap();
     let now = DateTime::<Utc>::from_timestamp(1_800_000_000, 0).unwrap();
     let input = |name: &str| [Input::Named(directory.join(name).display().to_string())];
@@ -58,7 +66,7 @@ fn walk_with_gaps(run_of: &Run<'_>, directory: &Path, gaps: &[GapRow]) -> Walked
     )
     .unwrap();
     assert_eq!(summary.counts.rejects, 0, "{:?}", summary.problems);
-    let imported = import(&lake, &input("inventory"), &ImportSettings::default(), now).unwrap();
+    let imported = import(&lake, &input(inventory), &ImportSettings::default(), now).unwrap();
     assert!(imported.issues.is_empty(), "{imported:?}");
     for gap in gaps {
         let mut batch = lake.batch("watch").unwrap();
@@ -75,6 +83,7 @@ fn walk_with_gaps(run_of: &Run<'_>, directory: &Path, gaps: &[GapRow]) -> Walked
         findings: analysed.findings,
         duplicates: summary.counts.duplicates,
         contradictions: imported.contradictions.len(),
+        directory: None,
     }
 }
 

@@ -23,7 +23,10 @@ use std::collections::BTreeSet;
 /// Times a thing gives for its own beginning; more are of no use.
 const STARTS_MAX: usize = 16;
 
-/// What a sighting rests on.
+/// Clocks may be apart, and Kubernetes cuts its times to the second: a beginning that is earlier than it can be by more is none.
+const EARLY_US: i64 = 4_000_000;
+
+/// What a sighting rests on, the worst first.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
 )]
@@ -33,6 +36,13 @@ pub enum By {
     Snapshot,
     /// A recorded watch: the order is sure, times are ranges.
     Watch,
+    /// The audit log at level Request: what was sent.
+    #[serde(rename = "audit-request")]
+    AuditRequest,
+    /// The audit log: what the object became, to the millisecond.
+    Audit,
+    /// An event that tells when an address was given.
+    Event,
 }
 
 /// One stretch of unchanged content. Times are microseconds since the epoch.
@@ -63,6 +73,8 @@ pub struct History<C> {
     lingers: Option<i64>,
     /// Whoever wrote its end could not know: it possibly holds on.
     open_end: bool,
+    /// What gave times only.
+    dated_by: BTreeSet<By>,
 }
 
 /// What is known beside the sightings. Merging is commutative, associative and idempotent.
@@ -78,6 +90,8 @@ pub struct Facts {
     pub lingers: Option<i64>,
     /// Its end is not to be believed.
     pub open_end: bool,
+    /// What gave times only, and did not see it.
+    pub dated_by: BTreeSet<By>,
 }
 
 /// When a content held.
@@ -104,6 +118,7 @@ impl<C> Default for History<C> {
             gone: None,
             lingers: None,
             open_end: false,
+            dated_by: BTreeSet::new(),
         }
     }
 }
@@ -124,6 +139,7 @@ impl<C: Clone + Ord> History<C> {
             gone: self.gone,
             lingers: self.lingers,
             open_end: self.open_end,
+            dated_by: self.dated_by.clone(),
         }
     }
 
@@ -139,6 +155,7 @@ impl<C: Clone + Ord> History<C> {
         self.gone = self.gone.into_iter().chain(facts.gone).min();
         self.lingers = self.lingers.max(facts.lingers);
         self.open_end |= facts.open_end;
+        self.dated_by.extend(&facts.dated_by);
     }
 
     /// Forgets when it was gone: more is known now.
@@ -264,6 +281,11 @@ impl<C: Clone + Ord> History<C> {
                 .map(|(_, last)| last)
                 .or((previous > i64::MIN).then_some(previous));
             let after_before = before.map_or(i64::MIN, |before| before.saturating_add(1));
+            // Told of the wrong one: of the next pod of its name, for instance.
+            let not_early = self
+                .not_before
+                .map_or(i64::MIN, |low| low.saturating_sub(EARLY_US));
+            let after_before = after_before.max(not_early);
             let start = self
                 .starts
                 .range(after_before..=run.first.max(after_before))
@@ -463,7 +485,7 @@ mod tests {
             gone in prop::option::of(0_i64..14), lingers in prop::option::of(0_i64..14),
         ) {
             let (mut history, covering) = history(&sightings);
-            history.learn(&Facts { starts, not_before, gone, lingers, open_end: false });
+            history.learn(&Facts { starts, not_before, gone, lingers, open_end: false, ..Facts::default() });
             let rows = rows(&history, &covering);
             for (_, low, start, end, high) in &rows {
                 prop_assert!(low.is_none_or(|low| low <= *start) && start <= end && high.is_none_or(|high| *end <= high));

@@ -11,6 +11,7 @@ pub mod sighting;
 pub mod watch;
 
 pub mod live;
+pub mod past;
 
 pub mod change;
 pub mod rows;
@@ -99,6 +100,8 @@ pub struct ImportSummary {
     pub problems: Vec<Problem>,
     /// What cannot all be true.
     pub contradictions: Vec<Contradiction>,
+    /// What was read of audit logs and events.
+    pub past: past::Tally,
 }
 
 /// Brings Kubernetes objects from files, directories, patterns and standard input into the lake.
@@ -117,8 +120,9 @@ pub fn import(
         ..ImportSummary::default()
     };
     let mut parts = Vec::new();
+    let mut past = past::Past::default();
     for located in &located {
-        if let Some(part) = read::read(located, settings, now, &mut summary.problems) {
+        if let Some(part) = read::read(located, settings, now, &mut past, &mut summary.problems) {
             summary.issues.extend_from_slice(part.issues());
             match object_count(&part) {
                 0 if part.issues().is_empty() => {
@@ -134,11 +138,27 @@ pub fn import(
             parts.push(part);
         }
     }
-    let moments = moments(&parts, settings.coverage);
+    let mut moments = moments(&parts, settings.coverage);
+    let (told, tally) = past.finish();
+    summary.past = tally;
+    let undated = moments.entry(None).or_default();
+    undated.held.extend(told.held);
+    undated.declared.extend(told.declared);
+    publish(lake, settings, &moments, &mut summary)?;
+    Ok(summary)
+}
+
+/// Merges what was seen with what is known; again where another writer was faster.
+fn publish(
+    lake: &Lake,
+    settings: &ImportSettings,
+    moments: &BTreeMap<Option<i64>, Moment>,
+    summary: &mut ImportSummary,
+) -> Result<(), IngestError> {
     let mut tries = 0;
     loop {
         tries += 1;
-        match merge_into(lake, settings, &moments, &mut summary) {
+        match merge_into(lake, settings, moments, summary) {
             Err(
                 LakeError::Refused {
                     cause: Conflict::Partition { .. } | Conflict::Removed { .. },
@@ -147,7 +167,7 @@ pub fn import(
                 | LakeError::Stale { .. },
             ) if tries < TRIES => {}
             Err(error) => return Err(error.into()),
-            Ok(()) => return Ok(summary),
+            Ok(()) => return Ok(()),
         }
     }
 }
@@ -156,6 +176,7 @@ fn object_count(part: &Part) -> usize {
     match &part.content {
         Content::Snapshot(manifest) => manifest.objects.len(),
         Content::Watch(watch) => watch.events.len(),
+        Content::Past { entries } => *entries,
     }
 }
 
@@ -190,6 +211,7 @@ pub(crate) fn moments(parts: &[Part], coverage: Coverage) -> BTreeMap<Option<i64
                 }
                 moment.cover(&manifest.objects, &manifest.lists, &part.left_out, coverage);
             }
+            Content::Past { .. } => {}
             Content::Watch(watch) => {
                 let recorded = watch::recorded(&watch.events, part.at);
                 for sighted in &recorded.sightings {
@@ -377,7 +399,8 @@ fn merge_into(
     summary.endpoints = endpoints.len() as u64;
     summary.versions = objects.iter().filter(|row| !rows::is_ledger(row)).count() as u64;
     summary.contradictions = contradictions;
-    if old_endpoints == endpoints && old_objects == objects {
+    let gaps = past::gaps::new(lake, &base, &settings.cluster, &summary.past.holes)?;
+    if old_endpoints == endpoints && old_objects == objects && gaps.is_empty() {
         return Ok(());
     }
     let declared = |rows: &[ObjectRow]| {
@@ -399,6 +422,7 @@ fn merge_into(
         batch.replace(Table::Objects, Partition::None);
         batch.write_rows(Partition::None, &[other_objects, objects].concat())?;
     }
+    past::gaps::write(&mut batch, &gaps)?;
     // What is read here rests on both tables as they were.
     batch.expect_unchanged(Table::Endpoints, Partition::None);
     batch.expect_unchanged(Table::Objects, Partition::None);

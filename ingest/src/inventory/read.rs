@@ -14,6 +14,8 @@ use chrono::{DateTime, NaiveDate, Utc};
 use flowaudit_rules::kubernetes::{self, Issue, Manifest, Severity, Watch};
 
 use super::ImportSettings;
+use super::past::Past;
+use super::past::text::{is_past, values};
 use super::sighting::{latest_time, us};
 use crate::decode::compressed::Decompress;
 use crate::source::Problem;
@@ -30,6 +32,11 @@ pub enum Content {
     Snapshot(Manifest),
     /// Events.
     Watch(Watch),
+    /// Audit events or events of Kubernetes, which were handed on.
+    Past {
+        /// How many.
+        entries: usize,
+    },
 }
 
 /// One file that was read.
@@ -86,6 +93,7 @@ impl Part {
         match &self.content {
             Content::Snapshot(manifest) => &manifest.issues,
             Content::Watch(watch) => &watch.issues,
+            Content::Past { .. } => &[],
         }
     }
 }
@@ -111,6 +119,7 @@ pub fn read(
     located: &Located,
     settings: &ImportSettings,
     now: DateTime<Utc>,
+    past: &mut Past,
     problems: &mut Vec<Problem>,
 ) -> Option<Part> {
     let name = located.name();
@@ -121,6 +130,9 @@ pub fn read(
             return None;
         }
     };
+    if is_past(&text) {
+        return Some(read_past(&name, &text, cut, past, problems));
+    }
     let content = if is_watch(&text) {
         Content::Watch(kubernetes::read_watch(&name, &text))
     } else {
@@ -138,6 +150,7 @@ pub fn read(
                 problems.push(Problem::failed(&name, message, help));
                 return None;
             }
+            Content::Past { .. } => {}
         }
     }
     let latest = match &content {
@@ -147,6 +160,7 @@ pub fn read(
             .iter()
             .filter_map(|event| latest_time(&event.object))
             .max(),
+        Content::Past { .. } => None,
     };
     let part = Part {
         content,
@@ -157,7 +171,7 @@ pub fn read(
     let said = settings.at.or_else(|| time_in_path(located));
     let at = match (&part.content, said) {
         (_, Some(said)) => Some(checked(&name, us(said), latest, problems)?),
-        (Content::Watch(_), None) => None,
+        (Content::Watch(_) | Content::Past { .. }, None) => None,
         (Content::Snapshot(manifest), None) => {
             let written = written.unwrap_or(now);
             let at = us(written).max(latest.unwrap_or(i64::MIN));
@@ -177,6 +191,37 @@ pub fn read(
         left_out,
         ..part
     })
+}
+
+/// Hands on what a log holds. It has times of its own, and what is damaged in it is passed over.
+fn read_past(
+    name: &str,
+    text: &str,
+    cut: bool,
+    past: &mut Past,
+    problems: &mut Vec<Problem>,
+) -> Part {
+    let mut entries = 0;
+    let unread = values(text, |value| {
+        entries += 1;
+        past.read(value);
+    });
+    if cut || unread.cut {
+        let message = "is cut off; the entries before that are used";
+        problems.push(Problem::note(name, message));
+    }
+    if unread.lines > 0 {
+        let message = format!(
+            "{} lines in it are no JSON and were passed over",
+            unread.lines
+        );
+        problems.push(Problem::note(name, message));
+    }
+    Part {
+        content: Content::Past { entries },
+        at: None,
+        left_out: LeftOut::default(),
+    }
 }
 
 /// The time, unless something in the file is from later.

@@ -71,6 +71,8 @@ struct Evidence {
     lingers: Option<DateTime<Utc>>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     open_end: bool,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    dated_by: BTreeSet<By>,
     /// Kind and name of the controller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     owner: Option<(String, String)>,
@@ -120,6 +122,7 @@ impl Known {
             gone: evidence.gone.map(us),
             lingers: evidence.lingers.map(us),
             open_end: evidence.open_end,
+            dated_by: evidence.dated_by,
         });
         let (first, last) = (us(evidence.first_seen), us(evidence.last_seen));
         history.restore(
@@ -136,10 +139,13 @@ impl Known {
 
     fn restore_object(&mut self, row: &ObjectRow) -> Option<()> {
         // What an object says of its own age is in its text.
-        let (_, mut facts) = kubernetes::read("", &row.spec)
-            .objects
-            .first()
-            .and_then(sighting::declared)?;
+        let mut facts = match row.spec == sighting::UNKNOWN {
+            true => Facts::default(),
+            false => {
+                let manifest = kubernetes::read("", &row.spec);
+                manifest.objects.first().and_then(sighting::declared)?.1
+            }
+        };
         let subject = subject_of(row);
         let covering = self.ledger.covering(&subject);
         let last = row.valid_to_us.unwrap_or(row.valid_from_us);
@@ -444,6 +450,7 @@ impl<'k> Draft<'k> {
             gone: facts.gone.map(time),
             lingers: facts.lingers.map(time),
             open_end: facts.open_end,
+            dated_by: facts.dated_by.clone(),
             owner: self.run.content.owner.clone(),
         };
         serde_json::to_string(&evidence).unwrap_or_default()

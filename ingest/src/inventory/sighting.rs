@@ -22,6 +22,9 @@ use serde::Serialize;
 use super::history::Facts;
 use super::ledger::Subject;
 
+/// The content of a version that nobody saw, as [`declared`] gives it for others.
+pub const UNKNOWN: &str = "null";
+
 /// What kind of holder an address has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HolderKind {

@@ -30,6 +30,8 @@ mod shards;
 
 pub mod pull;
 
+pub mod entries;
+
 pub use calls::{Cursor, Place, Shard};
 pub use client::{Client, ClientError, ClientSettings};
 pub use credentials::{Chain, Credentials, Fixed, Provider};

@@ -14,6 +14,8 @@ mod faults;
 #[cfg(test)]
 mod groups;
 #[cfg(test)]
+mod past;
+#[cfg(test)]
 mod query;
 #[cfg(test)]
 mod reading;

@@ -20,7 +20,8 @@ const CONTRADICTIONS_TOLD: usize = 10;
 /// Brings Kubernetes objects into the lake.
 ///
 /// A snapshot says who is there at its time: `--at`, or a time in the file's name such as `20261123T080000Z`, or else
-/// when the file was written. Several over time become intervals, in whatever order they come.
+/// when the file was written. Several over time become intervals, in whatever order they come. Audit logs (`audit.log`, exports of
+/// the audit logstore) and events (`kubectl get events -o json`, exports of the event centre) tell of the time before, by times of their own.
 #[derive(Debug, Args)]
 pub(crate) struct Import {
     /// Files, directories, patterns, or `-` for standard input
@@ -124,6 +125,7 @@ fn left_out(summary: &ImportSummary) -> usize {
 pub(crate) fn told(summary: &ImportSummary) {
     problems(&summary.problems);
     issues(&summary.issues);
+    super::past::told(&summary.past);
     let contradictions = &summary.contradictions;
     for contradiction in contradictions.iter().take(CONTRADICTIONS_TOLD) {
         let [one, other] = &contradiction.holders;
@@ -183,6 +185,11 @@ pub(crate) fn said(summary: &ImportSummary) -> String {
         counted(summary.files, "file", "files"),
         counted(summary.snapshots.len() as u64, "snapshot", "snapshots"),
     );
+    said_known(summary, text + &super::past::said(&summary.past))
+}
+
+/// What the lake knows after an import that is told of so.
+pub(crate) fn said_known(summary: &ImportSummary, text: String) -> String {
     match summary.commit {
         Some(_) => format!(
             "{text}: the lake knows {} of addresses and {} of objects\n",

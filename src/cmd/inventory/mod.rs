@@ -5,11 +5,13 @@ mod diff;
 mod health;
 mod history;
 mod import;
+mod past;
+mod rebuild;
 mod who;
 
 use clap::Subcommand;
 
-pub(crate) use self::import::{issues, said, told};
+pub(crate) use self::import::{issues, said, said_known, told};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::settings::Everywhere;
@@ -20,14 +22,18 @@ use crate::settings::Everywhere;
 Examples:
   kubectl get nodes,namespaces,pods,services,replicasets,jobs,networkpolicies -A -o yaml | flowaudit inventory import -
   flowaudit inventory import snapshots/
+  flowaudit inventory import audit.log events.json
+  flowaudit inventory rebuild --source audit --source events --from 14d
   flowaudit inventory cloud --region cn-hangzhou
   flowaudit inventory who 10.0.3.7 --at 2026-11-23T08:00:00Z
   flowaudit inventory history shop/redis-0
   flowaudit inventory diff 2h 1h
   flowaudit inventory health")]
 pub(crate) enum Inventory {
-    /// Brings Kubernetes objects into the lake, from `kubectl get -o yaml|json` or `kubectl get --watch`
+    /// Brings Kubernetes objects into the lake, from `kubectl get -o yaml|json`, `kubectl get --watch`, audit logs and events
     Import(import::Import),
+    /// Rebuilds the past from the audit log and the event centre in the log service
+    Rebuild(rebuild::Rebuild),
     /// Brings into the lake what the cloud says of interfaces, security groups, flow logs, gateways and load balancers
     Cloud(cloud::Cloud),
     /// Tells who held an address
@@ -45,6 +51,7 @@ impl Inventory {
     pub(crate) fn run(&self, everywhere: &Everywhere) -> Result<Exit, Failure> {
         match self {
             Inventory::Import(command) => command.run(everywhere),
+            Inventory::Rebuild(command) => command.run(everywhere),
             Inventory::Cloud(command) => command.run(everywhere),
             Inventory::Who(command) => command.run(everywhere),
             Inventory::History(command) => command.run(everywhere),

@@ -1,0 +1,275 @@
+//! The writes of each object in order → how long each state held. Pure.
+//!
+//! Between two writes of one object that follow each other in a log without a hole, the object was as the first left it. So a state
+//! holds from when its write was answered to when the next one came in. Only what is new is passed on, and at the end when it
+//! was last so: a pod whose status is written a hundred times is two sightings.
+
+use std::collections::BTreeMap;
+
+use flowaudit_rules::kubernetes::Object;
+
+use super::super::history::{By, Facts};
+use super::super::ledger::Subject;
+use super::super::sighting::{self, Held, Holder};
+use super::super::{Declared, Moment};
+
+/// Group, kind, namespace and name: one object at a time.
+pub(super) type Key = [String; 4];
+
+/// When a write came in and was answered, microseconds since the epoch, and how well it is told.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Written {
+    pub(super) received: i64,
+    pub(super) answered: i64,
+    pub(super) by: By,
+    /// Nothing was missed since the last write.
+    pub(super) continuous: bool,
+}
+
+/// What is known of one object up to its latest write.
+#[derive(Debug)]
+pub(super) struct Last {
+    pub(super) uid: String,
+    pub(super) generation: Option<i64>,
+    version: Option<String>,
+    /// When its latest write was answered.
+    pub(super) at: i64,
+    by: By,
+    held: BTreeMap<Holder, Pending>,
+    spec: Option<Spec>,
+}
+
+/// An address that is held, and the last time it surely was.
+#[derive(Debug)]
+struct Pending {
+    held: Held,
+    last: Option<i64>,
+}
+
+/// A content that is in force, and the last time it surely was.
+#[derive(Debug)]
+struct Spec {
+    subject: Subject,
+    text: String,
+    origin: String,
+    last: i64,
+}
+
+/// `resourceVersion`s of one resource are compared by length, then as text.
+pub(super) fn is_older(version: Option<&str>, than: Option<&str>) -> bool {
+    match (version, than) {
+        (Some(one), Some(other)) => (one.len(), one) < (other.len(), other),
+        _ => false,
+    }
+}
+
+impl Last {
+    pub(super) fn new(uid: &str, written: Written) -> Last {
+        Last {
+            uid: uid.to_owned(),
+            generation: None,
+            version: None,
+            at: written.answered,
+            by: written.by,
+            held: BTreeMap::new(),
+            spec: None,
+        }
+    }
+
+    /// Whether a state comes before the one that is known.
+    pub(super) fn is_newer_than(&self, object: &Object, written: Written) -> bool {
+        match (&self.version, &object.resource_version) {
+            (Some(own), Some(other)) => is_older(Some(other), Some(own)),
+            _ => written.answered < self.at,
+        }
+    }
+
+    /// The addresses that are held.
+    pub(super) fn holders(&self) -> impl Iterator<Item = &Held> {
+        self.held.values().map(|pending| &pending.held)
+    }
+
+    /// The state after a write.
+    pub(super) fn become_state(&mut self, object: &Object, written: Written, moment: &mut Moment) {
+        self.generation = object.generation.or(self.generation);
+        if object.resource_version.is_some() {
+            self.version.clone_from(&object.resource_version);
+        }
+        self.at = written.answered;
+        self.by = written.by;
+        self.declare(object, written, moment);
+    }
+
+    fn declare(&mut self, object: &Object, written: Written, moment: &mut Moment) {
+        let Some((text, facts)) = sighting::declared(object) else {
+            return;
+        };
+        let origin = object.origin.to_string();
+        self.become_spec(
+            sighting::subject(object),
+            text,
+            facts,
+            origin,
+            written,
+            moment,
+        );
+    }
+
+    /// It was written, and what became of it nobody saw.
+    pub(super) fn become_unknown(
+        &mut self,
+        subject: Subject,
+        origin: String,
+        written: Written,
+        moment: &mut Moment,
+    ) {
+        let text = sighting::UNKNOWN.to_owned();
+        self.become_spec(subject, text, Facts::default(), origin, written, moment);
+    }
+
+    fn become_spec(
+        &mut self,
+        subject: Subject,
+        text: String,
+        facts: Facts,
+        origin: String,
+        written: Written,
+        moment: &mut Moment,
+    ) {
+        if let Some(spec) = self.spec.as_mut().filter(|spec| spec.text == text) {
+            spec.last = spec.last.max(written.answered);
+            return;
+        }
+        if let Some(mut spec) = self.spec.take() {
+            if written.continuous {
+                spec.last = spec.last.max(written.received);
+            }
+            spec.pass(Facts::default(), self.by, moment);
+        }
+        let spec = Spec {
+            subject,
+            text,
+            origin,
+            last: written.answered,
+        };
+        spec.pass(facts, written.by, moment);
+        self.spec = Some(spec);
+    }
+
+    /// What it holds after a write. Addresses that are not among these are no longer its.
+    pub(super) fn hold(&mut self, now: Vec<Held>, written: Written, moment: &mut Moment) {
+        let Written { received, by, .. } = written;
+        let gone: Vec<Holder> = self
+            .held
+            .keys()
+            .filter(|holder| now.iter().all(|held| held.holder != **holder))
+            .cloned()
+            .collect();
+        for holder in gone {
+            if let Some(pending) = self.held.remove(&holder) {
+                let facts = Facts {
+                    gone: Some(received),
+                    ..Facts::default()
+                };
+                pending.pass(facts, self.by, moment);
+            }
+        }
+        for held in now {
+            match self.held.get_mut(&held.holder) {
+                Some(pending) if pending.held.shape == held.shape => {
+                    pending.last = pending.last.max(held.at);
+                    if pending.held.facts != held.facts {
+                        moment.held.push((
+                            Held {
+                                at: None,
+                                ..held.clone()
+                            },
+                            by,
+                        ));
+                        pending.held.facts = held.facts;
+                    }
+                }
+                Some(pending) => {
+                    let is_held_now = held.at.is_some_and(|at| at >= received);
+                    if written.continuous && is_held_now && pending.last.is_some() {
+                        pending.last = pending.last.max(Some(received));
+                    }
+                    pending.pass(Facts::default(), self.by, moment);
+                    moment.held.push((held.clone(), by));
+                    *pending = Pending {
+                        last: held.at,
+                        held,
+                    };
+                }
+                None => {
+                    moment.held.push((held.clone(), by));
+                    let pending = Pending {
+                        last: held.at,
+                        held: held.clone(),
+                    };
+                    self.held.insert(held.holder, pending);
+                }
+            }
+        }
+    }
+
+    /// Its identity, as far as its content was seen.
+    pub(super) fn subject(&self) -> Option<&Subject> {
+        self.spec.as_ref().map(|spec| &spec.subject)
+    }
+
+    fn forget_spec(&mut self, moment: &mut Moment) {
+        if let Some(spec) = self.spec.take() {
+            spec.pass(Facts::default(), self.by, moment);
+        }
+    }
+
+    /// It is gone: what it held up to `received`, it holds no more at `answered`.
+    pub(super) fn end(mut self, written: Written, moment: &mut Moment) {
+        let facts = Facts {
+            gone: Some(written.answered),
+            ..Facts::default()
+        };
+        if let Some(mut spec) = self.spec.take() {
+            if written.continuous {
+                spec.last = spec.last.max(written.received);
+            }
+            spec.pass(facts.clone(), written.by, moment);
+        }
+        for pending in std::mem::take(&mut self.held).into_values() {
+            pending.pass(facts.clone(), written.by, moment);
+        }
+    }
+
+    /// Passes on when everything was last so.
+    pub(super) fn flush(mut self, moment: &mut Moment) {
+        self.forget_spec(moment);
+        for pending in std::mem::take(&mut self.held).into_values() {
+            pending.pass(Facts::default(), self.by, moment);
+        }
+    }
+}
+
+impl Pending {
+    fn pass(&self, facts: Facts, by: By, moment: &mut Moment) {
+        let held = Held {
+            at: self.last,
+            facts,
+            ..self.held.clone()
+        };
+        moment.held.push((held, by));
+    }
+}
+
+impl Spec {
+    fn pass(&self, facts: Facts, by: By, moment: &mut Moment) {
+        moment.declared.push(Declared {
+            subject: self.subject.clone(),
+            spec: self.text.clone(),
+            origin: self.origin.clone(),
+            facts,
+            by,
+            at: Some(self.last),
+        });
+    }
+}

@@ -1,0 +1,209 @@
+//! Policies, namespaces and their kin.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn policy(generation: u32, version: u32, app: &str) -> Value {
+    json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"namespace": "shop", "name": "web", "uid": "p1", "generation": generation,
+            "resourceVersion": version.to_string(), "creationTimestamp": text(0)},
+        "spec": {"podSelector": {"matchLabels": {"app": app}}},
+    })
+}
+
+#[test]
+fn policies_hold_from_write_to_write() {
+    let body = |object: Value| [object.clone(), object];
+    let gone = json!({"kind": "Status", "details": {"name": "web", "uid": "p1"}});
+    let (_, rows, tally) = told(&[
+        write(
+            1_000,
+            "ci",
+            "create",
+            "networkpolicies",
+            body(policy(1, 10, "a")),
+        ),
+        write(
+            5_000,
+            "ci",
+            "update",
+            "networkpolicies",
+            body(policy(2, 11, "b")),
+        ),
+        with(
+            write(
+                6_000,
+                "ci",
+                "update",
+                "networkpolicies",
+                body(policy(3, 12, "never")),
+            ),
+            "responseStatus",
+            json!({"code": 409}),
+        ),
+        with(
+            write(
+                7_000,
+                "ci",
+                "patch",
+                "networkpolicies",
+                body(policy(3, 12, "never")),
+            ),
+            "requestURI",
+            "/x?dryRun=All".into(),
+        ),
+        write(9_000, "ci", "delete", "networkpolicies", [json!({}), gone]),
+    ]);
+    check(
+        &rows,
+        &[
+            (0, 4_998, Some(0), Some(2)),
+            (5_000, 8_998, Some(2), Some(2)),
+        ],
+    );
+    assert_eq!((tally.unknown, tally.writes), (0, 3));
+    assert_eq!(tally.left_out[&NoWrite::Refused], 1);
+    assert_eq!(tally.left_out[&NoWrite::DryRun], 1);
+}
+
+#[test]
+fn versions_that_nobody_saw_are_in_force_as_that() {
+    let body = |object: Value| [object.clone(), object];
+    let first = write(
+        1_000,
+        "ci",
+        "create",
+        "networkpolicies",
+        body(policy(1, 10, "a")),
+    );
+    // Two versions in between.
+    let jumped = write(
+        5_000,
+        "ci",
+        "update",
+        "networkpolicies",
+        body(policy(4, 15, "b")),
+    );
+    let (_, rows, tally) = told(&[first.clone(), jumped]);
+    check(
+        &rows,
+        &[
+            (0, 1_000, Some(0), Some(3_998)),
+            (4_998, 4_998, Some(3_998), Some(2)),
+            (5_000, 5_000, Some(2), None),
+        ],
+    );
+    assert_eq!((rows[1].4.as_str(), tally.unknown), ("null", 1));
+
+    let blind = with(
+        write(
+            3_000,
+            "ci",
+            "patch",
+            "networkpolicies",
+            [json!({}), json!({})],
+        ),
+        "level",
+        "Metadata".into(),
+    );
+    let then = write(
+        5_000,
+        "ci",
+        "update",
+        "networkpolicies",
+        body(policy(2, 11, "b")),
+    );
+    let (_, rows, tally) = told(&[first, blind.clone(), then]);
+    check(
+        &rows,
+        &[
+            (0, 2_998, Some(0), Some(2)),
+            (3_000, 4_998, Some(2), Some(2)),
+            (5_000, 5_000, Some(2), None),
+        ],
+    );
+    assert_eq!((rows[1].4.as_str(), tally.unknown), ("null", 1));
+    let (_, rows, tally) = told(&[blind]);
+    check(&rows, &[(3_000, 3_000, None, None)]);
+    let blind: Vec<&str> = tally.blind().collect();
+    assert_eq!(blind, ["networkpolicies.networking.k8s.io"]);
+
+    // It was there, whatever it said.
+    let gone = json!({"kind": "Status", "details": {"name": "web", "uid": "p1"}});
+    let (_, rows, tally) = told(&[write(
+        9_000,
+        "ci",
+        "delete",
+        "networkpolicies",
+        [json!({}), gone],
+    )]);
+    check(&rows, &[(8_998, 8_998, None, Some(2))]);
+    assert_eq!((rows[0].4.as_str(), tally.unknown), ("null", 1));
+}
+
+#[test]
+fn a_collection_that_is_deleted_ends_with_its_specs() {
+    let list = json!({"kind": "NetworkPolicyList", "apiVersion": "networking.k8s.io/v1", "items": [policy(3, 12, "a")]});
+    let (_, rows, _) = told(&[write(
+        9_000,
+        "system:serviceaccount:kube-system:namespace-controller",
+        "deletecollection",
+        "networkpolicies",
+        [json!({}), list],
+    )]);
+    check(&rows, &[(8_998, 8_998, Some(8_998), Some(2))]);
+}
+
+#[test]
+fn finalizers_keep_a_namespace_until_it_is_finalized() {
+    let namespace = |finalizers: Value, deleted: bool| {
+        let mut object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "uid": "n1", "labels": {"team": "a"}}, "spec": {"finalizers": finalizers}});
+        if deleted {
+            object["metadata"]["deletionTimestamp"] = text(0).into();
+        }
+        object
+    };
+    let named = |event: Value, subresource: &str| {
+        let reference = json!({"resource": "namespaces", "namespace": "shop", "name": "shop", "subresource": subresource});
+        with(event, "objectRef", reference)
+    };
+    let kept = [
+        named(
+            write(
+                1_000,
+                "ci",
+                "create",
+                "namespaces",
+                [json!({}), namespace(json!(["kubernetes"]), false)],
+            ),
+            "",
+        ),
+        named(
+            write(
+                5_000,
+                "ci",
+                "delete",
+                "namespaces",
+                [json!({}), namespace(json!(["kubernetes"]), true)],
+            ),
+            "",
+        ),
+    ];
+    check(&told(&kept).1, &[(1_000, 4_998, None, None)]);
+    let finalized = named(
+        write(
+            8_000,
+            "kcm",
+            "update",
+            "namespaces",
+            [json!({}), namespace(json!([]), true)],
+        ),
+        "finalize",
+    );
+    check(
+        &told(&[kept[0].clone(), kept[1].clone(), finalized]).1,
+        &[(1_000, 8_000, None, Some(0))],
+    );
+}
