@@ -28,6 +28,9 @@ const TRIES: usize = 64;
 /// Rough size of a row in memory beside its text, in bytes.
 const ROW_BYTES: usize = 160;
 
+/// What the columns of a partition take before there are rows, in bytes.
+const PARTITION_BYTES: usize = 64 * 1024;
+
 /// Rows are held in pieces of this many: growing one large column costs more than filling small ones.
 const PIECE_ROWS: usize = 64 * 1024;
 
@@ -187,10 +190,11 @@ impl<'l> Writer<'l> {
             self.pending.duplicates += 1;
             return;
         }
-        let rows = self
-            .flows
-            .entry(Partition::hour_of_us(flow.start_us))
-            .or_default();
+        let partition = Partition::hour_of_us(flow.start_us);
+        if !self.flows.contains_key(&partition) {
+            self.bytes += PARTITION_BYTES;
+        }
+        let rows = self.flows.entry(partition).or_default();
         rows.note(key, flow.start_us);
         rows.rows.push(&FlowRow {
             start_us: flow.start_us,
@@ -454,6 +458,7 @@ impl<'l> Writer<'l> {
         for (table, partitions) in [(Table::Flows, flows), (Table::Gaps, gaps)] {
             for (partition, rows) in partitions {
                 let keys = self.write_new(&mut batch, &base, table, *partition, rows)?;
+                batch.end(table, *partition)?;
                 counts.duplicates += (rows.keys.len() - keys.len()) as u64;
                 match table {
                     Table::Flows => counts.flows += keys.len() as u64,

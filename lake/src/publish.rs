@@ -110,6 +110,15 @@ impl Batch {
         Ok(())
     }
 
+    /// Says that no more rows come for a partition for now, so that its file needs no more memory; rows that come all
+    /// the same make another file. After a failure the batch can only be dropped.
+    pub fn end(&mut self, table: Table, partition: Partition) -> Result<(), LakeError> {
+        self.failed = true;
+        self.parts.end((table, partition))?;
+        self.failed = false;
+        Ok(())
+    }
+
     /// Adds rows to a partition of their table, a bounded number at a time.
     pub fn write_rows<R: Row>(
         &mut self,

@@ -107,6 +107,15 @@ impl Parts {
         Ok(())
     }
 
+    /// Finishes the file of one partition, if there is one: an open file holds memory for each of its columns.
+    pub(crate) fn end(&mut self, place: (Table, Partition)) -> Result<(), LakeError> {
+        if let Some(part) = self.open.remove(&place) {
+            self.buffered_bytes -= part.buffered_bytes;
+            self.finished.push(part.finish(place)?);
+        }
+        Ok(())
+    }
+
     /// Finishes every file. The entries come in the order of their keys.
     pub(crate) fn finish(&mut self) -> Result<Vec<FileEntry>, LakeError> {
         for (place, part) in std::mem::take(&mut self.open) {
