@@ -40,6 +40,17 @@ pub struct Settings {
     pub recent_keys_max: usize,
 }
 
+/// What the program takes before it reads anything, in bytes.
+const PROGRAM_BYTES: u64 = 24 << 20;
+
+/// A quarter of what may be held, without what the program takes itself.
+pub(crate) fn quarter(memory_bytes: u64) -> u64 {
+    memory_bytes
+        .saturating_sub(PROGRAM_BYTES)
+        .max(memory_bytes / 2)
+        / 4
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Settings {

@@ -6,6 +6,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::{Deserialize, Serialize};
 
 use super::client::{Call, Client, Reply};
+use super::contradiction::{Queried, Said};
 use super::decode::{self, Tally};
 use super::endpoint::{EndpointError, check_name};
 use super::error::{Cause, Class, SlsError};
@@ -14,6 +15,8 @@ use super::unpack::{Damaged, Packing, unpack, unpack_into};
 
 /// The service gives at most this many log groups at once.
 pub const GROUPS_MAX: u32 = 1000;
+/// A logstore with more shards, those that were split included, is none: each is read by a task of its own.
+pub const SHARDS_MAX: usize = 4096;
 
 /// The service pads cursors, mostly.
 const CURSOR: GeneralPurpose = GeneralPurpose::new(
@@ -75,6 +78,12 @@ pub struct Shard {
 }
 
 impl Shard {
+    /// Whether more may be added to it.
+    #[must_use]
+    pub fn takes_more(&self) -> bool {
+        self.status == "readwrite"
+    }
+
     /// Whether nothing will be added to it.
     #[must_use]
     pub fn is_readonly(&self) -> bool {
@@ -95,7 +104,7 @@ pub struct Pull<'p> {
     pub query: Option<&'p str>,
     /// How the reply is to be packed.
     pub packing: Packing,
-    /// What may be held: packed and unpacked each.
+    /// What may be held, packed and unpacked together.
     pub bytes_max: u64,
 }
 
@@ -168,6 +177,8 @@ pub struct Query<'q> {
 
 /// The service gives at most this many records of a query at once.
 const LINES_MAX: usize = 100;
+/// They may be long.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
 /// How often an incomplete answer is asked for again.
 const INCOMPLETE_TRIES: u32 = 3;
 
@@ -187,7 +198,17 @@ struct LogsMeta {
 impl Client {
     /// Every shard, those that were split or merged included while they hold data.
     pub async fn list_shards(&self) -> Result<Vec<Shard>, SlsError> {
-        self.json(Call::get("ListShards", "/shards", &[], None))
+        let take = |reply: Reply| {
+            let shards: Vec<Shard> = serde_json::from_slice(&reply.body)
+                .map_err(|_| Cause::Missing("JSON of the expected form"))?;
+            match shards.len() {
+                // Every logstore has one.
+                0 => Err(Cause::Missing("shard")),
+                1..=SHARDS_MAX => Ok(shards),
+                found => Err(Cause::TooManyShards { found }),
+            }
+        };
+        self.call(Call::get("ListShards", "/shards", &[], None), take)
             .await
     }
 
@@ -201,8 +222,11 @@ impl Client {
         };
         let query = [("type", "cursor"), ("from", &from)];
         let call = Call::get("GetCursor", &path, &query, Some(shard));
-        let reply: CursorReply = self.json(call).await?;
-        Ok(reply.cursor)
+        let take = |reply: Reply| match serde_json::from_slice(&reply.body) {
+            Ok(CursorReply { cursor }) if !cursor.0.is_empty() => Ok(cursor),
+            _ => Err(Cause::Missing("`cursor` in its JSON")),
+        };
+        self.call(call, take).await
     }
 
     /// When the record at a cursor was received, in Unix seconds; of an empty shard the present.
@@ -235,13 +259,17 @@ impl Client {
         ];
         let call = Call {
             accept: &accept,
-            // LZ4 grows what cannot be packed by a little.
-            bytes_max: pull.bytes_max + pull.bytes_max / 128 + 1024,
+            bytes_max: pull.bytes_max,
             ..Call::get("PullLogs", &path, &query, Some(shard))
         };
-        let (max, has_query) = (pull.bytes_max, pull.query.is_some());
-        let taken = |reply| taken(reply, self.spares(), max, has_query);
-        self.call(call, taken).await
+        self.call(call, |reply| taken(reply, self.spares(), pull))
+            .await
+    }
+
+    /// Keeps the memory of replies for those to come, up to so many bytes.
+    pub(super) fn keep_up_to(&self, bytes: u64) {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self.spares().allow(bytes);
     }
 
     /// Takes back the memory of a reply that nobody needs any longer.
@@ -266,6 +294,7 @@ impl Client {
             let logs = loop {
                 let call = Call {
                     accept: &[("accept-encoding", "lz4")],
+                    bytes_max: ANSWER_BYTES_MAX,
                     ..Call::post("GetLogs", "/logs", &[], body.as_bytes())
                 };
                 let logs: Logs = self.call(call, answer).await?;
@@ -384,7 +413,7 @@ pub fn check_group(name: &str) -> Result<(), EndpointError> {
     }
 }
 
-fn taken(reply: Reply, spares: &Spares, max: u64, has_query: bool) -> Result<Pulled, Cause> {
+fn taken(reply: Reply, spares: &Spares, pull: &Pull<'_>) -> Result<Pulled, Cause> {
     let next = reply
         .header("x-log-cursor")
         .filter(|cursor| !cursor.is_empty())
@@ -394,7 +423,11 @@ fn taken(reply: Reply, spares: &Spares, max: u64, has_query: bool) -> Result<Pul
     let before_query = reply
         .number("x-log-rawdatasize")
         .zip(reply.number("x-log-rawdatalines").or(Some(0)));
-    let failed_lines = reply.number("x-log-failedlines").filter(|_| has_query);
+    let query = pull.query.map(|_| Queried {
+        groups: reply.number("x-log-rawdatacount"),
+        results: reply.number("x-log-resultlines"),
+    });
+    let failed_lines = reply.number("x-log-failedlines");
     let packing = Packing::from_header(reply.header("x-log-compresstype").unwrap_or_default())
         .ok_or(Cause::Missing("known `x-log-compresstype`"))?;
     let announced = match (reply.number("x-log-bodyrawsize"), packing) {
@@ -403,21 +436,36 @@ fn taken(reply: Reply, spares: &Spares, max: u64, has_query: bool) -> Result<Pul
         (None, _) => return Err(Cause::Missing("`x-log-bodyrawsize`")),
     };
     let count = reply.number("x-log-count");
+    let count = count.ok_or(Cause::Missing("`x-log-count`"))?;
+    let request = reply.request();
     let packed_bytes = reply.body.len() as u64;
-    let list = unpack_into(spares.take(), reply.body, packing, announced, max)?;
+    let list = unpack_into(
+        spares.take(),
+        reply.body,
+        packing,
+        announced,
+        pull.bytes_max,
+    )?;
     let tally = decode::check(&list)?;
-    // After a query the count may be that of before.
-    if !has_query && count.is_some_and(|count| count != tally.groups) {
-        return Err(Cause::Missing("as many log groups as `x-log-count` says"));
-    }
+    let said = Said {
+        asked: pull.cursor,
+        asked_groups: u64::from(pull.groups.clamp(1, GROUPS_MAX)),
+        next: &next,
+        tally,
+        count,
+        last,
+        query,
+    };
+    said.check()
+        .map_err(|contradiction| Cause::Contradiction(contradiction, request))?;
     Ok(Pulled {
         list,
         tally,
         next,
         last,
         packed_bytes,
-        before_query: before_query.filter(|_| has_query),
-        failed_lines: failed_lines.unwrap_or_default(),
+        before_query: before_query.filter(|_| query.is_some()),
+        failed_lines: failed_lines.filter(|_| query.is_some()).unwrap_or_default(),
     })
 }
 
@@ -427,7 +475,7 @@ fn answer(reply: Reply) -> Result<Logs, Cause> {
     let json = match (packing, reply.number("x-log-bodyrawsize")) {
         (Packing::Plain, _) => reply.body,
         (_, None) => return Err(Cause::Missing("`x-log-bodyrawsize`")),
-        (packing, Some(bytes)) => unpack(reply.body, packing, bytes, 64 << 20)?,
+        (packing, Some(bytes)) => unpack(reply.body, packing, bytes, ANSWER_BYTES_MAX)?,
     };
     serde_json::from_slice(&json).map_err(|_| Cause::Missing("JSON of the expected form"))
 }

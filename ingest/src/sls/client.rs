@@ -4,21 +4,21 @@
 //! wait, slower when the service throttles, once with the clock corrected, once with other keys, otherwise not at all.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::de::DeserializeOwned;
 
-use super::credentials::{Provider, keys};
+use super::credentials::{Credentials, Provider, keys};
 use super::endpoint::{Endpoint, EndpointError, check_name};
 use super::error::{Cause, Class, Refusal, SlsError};
 use super::sign::{Request, Scheme, encode, sign};
 use super::spare::Spares;
 
 /// A longer answer to a call that answers in JSON is none.
-const JSON_BYTES_MAX: u64 = 64 << 20;
+const JSON_BYTES_MAX: u64 = 4 << 20;
 /// A longer error body is not read further.
 const ERROR_BYTES_MAX: u64 = 64 << 10;
 /// Between two tries, in seconds.
@@ -35,6 +35,12 @@ const THROTTLED_WAIT_S: Waits = Waits {
 };
 /// After this many tries a call is worth a word.
 const TROUBLE_TRIES: u32 = 4;
+/// An answer that contradicts itself is asked for so often, however patient the client: waiting makes nothing true.
+const CONTRADICTIONS_MAX: u32 = 8;
+/// After twice the read time-out an answer must have come at this rate, in bytes per second.
+const RATE_MIN: f64 = 4096.0;
+/// Nobody waits longer for keys at once.
+const KEYS_PATIENCE: Duration = Duration::from_secs(30);
 /// A try with corrected clock is not made for less.
 const SKEW_MIN: TimeDelta = TimeDelta::seconds(30);
 
@@ -147,6 +153,8 @@ struct Shared {
     throttled: AtomicU64,
     /// What a call waits for that has been tried often.
     trouble: Mutex<Option<String>>,
+    /// Whether there were keys once: that they do not come now may pass.
+    had_keys: AtomicBool,
     spares: Spares,
 }
 
@@ -214,6 +222,12 @@ impl Reply {
     pub(super) fn number(&self, name: &str) -> Option<u64> {
         self.header(name)?.trim().parse().ok()
     }
+
+    /// What the service's support asks for.
+    pub(super) fn request(&self) -> String {
+        let request = self.header("x-log-requestid").unwrap_or("without an id");
+        request.chars().take(100).collect()
+    }
 }
 
 impl Client {
@@ -267,6 +281,7 @@ impl Client {
                 calls: AtomicU64::new(0),
                 throttled: AtomicU64::new(0),
                 trouble: Mutex::new(None),
+                had_keys: AtomicBool::new(false),
                 spares: Spares::default(),
             }),
         })
@@ -332,43 +347,48 @@ impl Client {
     ) -> Result<T, SlsError> {
         let begun = Instant::now();
         let (mut tries, mut corrected, mut refreshed) = (0_u32, false, false);
-        let mut slow_tries = 0_u32;
+        let (mut slow_tries, mut contradictions) = (0_u32, 0_u32);
         loop {
             tries += 1;
-            let held = self.shared.credentials.get().await;
-            let held = held.map_err(|none| self.error(call.name, call.shard, none.into()))?;
-            let signed_at = self.now();
-            let mut cause = match self.send(&call, keys(&held), signed_at).await {
-                Ok(Answer::Reply(reply)) => match take(reply) {
-                    Ok(taken) => {
-                        if tries > TROUBLE_TRIES {
-                            self.trouble(None);
+            let mut cause = match self.keys().await {
+                Err(cause) => cause,
+                Ok(held) => match self.send(&call, keys(&held), self.now()).await {
+                    Ok(Answer::Reply(reply)) => match take(reply) {
+                        Ok(taken) => {
+                            if tries > TROUBLE_TRIES {
+                                self.trouble(None);
+                            }
+                            return Ok(taken);
                         }
-                        return Ok(taken);
+                        Err(cause) => cause,
+                    },
+                    Ok(Answer::Refusal(refusal, date)) => {
+                        match refusal.class() {
+                            Class::Clock if !corrected => {
+                                corrected = true;
+                                if self.correct_clock(date) {
+                                    continue;
+                                }
+                            }
+                            Class::Credentials if !refreshed => {
+                                refreshed = true;
+                                self.shared.credentials.reject(&held);
+                                continue;
+                            }
+                            _ => {}
+                        }
+                        Cause::Refused(refusal)
                     }
                     Err(cause) => cause,
                 },
-                Ok(Answer::Refusal(refusal, date)) => {
-                    match refusal.class() {
-                        Class::Clock if !corrected => {
-                            corrected = true;
-                            if self.correct_clock(date) {
-                                continue;
-                            }
-                        }
-                        Class::Credentials if !refreshed => {
-                            refreshed = true;
-                            self.shared.credentials.reject(&held);
-                            continue;
-                        }
-                        _ => {}
-                    }
-                    Cause::Refused(refusal)
-                }
-                Err(cause) => cause,
             };
+            let had_keys = self.shared.had_keys.load(Ordering::Relaxed);
             let wait = match cause.class() {
                 Class::Retry => self.wait(&WAIT_S, tries),
+                // Whoever gives them out is away at present.
+                _ if had_keys && matches!(cause, Cause::Credentials(_)) => {
+                    self.wait(&WAIT_S, tries)
+                }
                 Class::Throttled => {
                     self.shared.throttled.fetch_add(1, Ordering::Relaxed);
                     slow_tries += 1;
@@ -382,8 +402,11 @@ impl Client {
                 self.trouble(Some(format!("{error} {tries} times: {}", error.cause)));
                 cause = error.cause;
             }
+            contradictions += u32::from(matches!(cause, Cause::Contradiction(..)));
             let patience = self.shared.settings.patience;
-            if patience.is_some_and(|patience| spent + wait > patience) {
+            if contradictions >= CONTRADICTIONS_MAX
+                || patience.is_some_and(|patience| spent + wait > patience)
+            {
                 let last = Box::new(cause);
                 let cause = Cause::GaveUp { tries, spent, last };
                 return Err(self.error(call.name, call.shard, cause));
@@ -392,10 +415,25 @@ impl Client {
         }
     }
 
+    /// What to sign with, in bounded time.
+    async fn keys(&self) -> Result<Arc<Credentials>, Cause> {
+        let patience = KEYS_PATIENCE.mul_f64(self.shared.settings.wait_factor);
+        match tokio::time::timeout(patience, self.shared.credentials.get()).await {
+            Ok(Ok(held)) => {
+                self.shared.had_keys.store(true, Ordering::Relaxed);
+                Ok(held)
+            }
+            Ok(Err(none)) => Err(none.into()),
+            Err(_) => {
+                let text = "whoever gives out credentials did not answer in time";
+                Err(Cause::Transport(text.to_owned()))
+            }
+        }
+    }
+
     /// A call that answers in JSON.
     pub(super) async fn json<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T, SlsError> {
         let missing = match call.name {
-            "GetCursor" => "`cursor` in its JSON",
             "GetCursorTime" => "`cursor_time` in its JSON",
             _ => "JSON of the expected form",
         };
@@ -448,12 +486,13 @@ impl Client {
         if !call.body.is_empty() {
             http = http.body(call.body.to_vec());
         }
+        let slow = 2 * shared.settings.read_timeout;
         let mut response = http.send().await.map_err(transport)?;
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         if status != 200 {
             // A body that breaks off says less, but the status says enough.
-            let body = read(&mut response, ERROR_BYTES_MAX)
+            let body = read(&mut response, ERROR_BYTES_MAX, slow)
                 .await
                 .unwrap_or_default();
             let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
@@ -466,7 +505,7 @@ impl Client {
             let date = text("date").and_then(|date| DateTime::parse_from_rfc2822(date).ok());
             return Ok(Answer::Refusal(refusal, date.map(Into::into)));
         }
-        let body = read(&mut response, call.bytes_max).await?;
+        let body = read(&mut response, call.bytes_max, slow).await?;
         Ok(Answer::Reply(Reply { headers, body }))
     }
 
@@ -497,18 +536,30 @@ enum Answer {
     Refusal(Refusal, Option<DateTime<Utc>>),
 }
 
-/// The body, of at most `max` bytes.
-async fn read(response: &mut reqwest::Response, max: u64) -> Result<Vec<u8>, Cause> {
+/// The body, of at most `max` bytes. One that still trickles after `slow` is given up: it would hold its memory for days.
+async fn read(
+    response: &mut reqwest::Response,
+    max: u64,
+    slow: Duration,
+) -> Result<Vec<u8>, Cause> {
+    let begun = Instant::now();
     let announced = response.content_length();
     if announced.is_some_and(|bytes| bytes > max) {
         return Err(Cause::TooLarge { max });
     }
-    let mut body = Vec::new();
+    // Within the bound, which was set aside; growing bit by bit would hold it twice.
+    let announced = announced.and_then(|bytes| usize::try_from(bytes).ok());
+    let mut body = Vec::with_capacity(announced.unwrap_or_default());
     while let Some(chunk) = response.chunk().await.map_err(transport)? {
         if (body.len() + chunk.len()) as u64 > max {
             return Err(Cause::TooLarge { max });
         }
         body.extend_from_slice(&chunk);
+        let spent = begun.elapsed();
+        if spent > slow && (body.len() as f64) < RATE_MIN * spent.as_secs_f64() {
+            let text = format!("only {} bytes in {} s", body.len(), spent.as_secs());
+            return Err(Cause::Transport(text));
+        }
     }
     Ok(body)
 }

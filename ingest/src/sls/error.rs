@@ -5,12 +5,16 @@ use std::time::Duration;
 use serde::Deserialize;
 use thiserror::Error;
 
+use super::contradiction::Contradiction;
 use super::credentials::CredentialsError;
 use super::decode::Malformed;
 use super::unpack::Damaged;
 
 /// Longest text of the service that is repeated in a message, in characters.
 const TEXT_CHARACTERS_MAX: usize = 300;
+
+/// Stands for the code where an answer has none.
+const NO_CODE: &str = "no error code";
 
 /// A call that did not succeed.
 #[derive(Debug, Error)]
@@ -40,9 +44,18 @@ pub enum Cause {
     /// An answer that is not what the service says it is.
     #[error(transparent)]
     Malformed(#[from] Malformed),
+    /// An answer that cannot be true.
+    #[error("the answer contradicts itself: {0}, request {1}")]
+    Contradiction(Contradiction, String),
     /// An answer without what it must have.
     #[error("the answer has no {0}")]
     Missing(&'static str),
+    /// More shards than any logstore has.
+    #[error("the logstore has {found} shards, and {max} can be read", max = super::calls::SHARDS_MAX)]
+    TooManyShards {
+        /// How many the service lists.
+        found: usize,
+    },
     /// An answer larger than may be held.
     #[error("the answer has more than {max} bytes")]
     TooLarge {
@@ -127,10 +140,7 @@ impl Refusal {
             line.take(TEXT_CHARACTERS_MAX).collect()
         };
         let (code, message) = match read.error_code.as_str() {
-            "" => (
-                "no error code",
-                "the answer does not come from the log service",
-            ),
+            "" => (NO_CODE, "the answer does not come from the log service"),
             code => (code, read.error_message.as_str()),
         };
         Refusal {
@@ -158,6 +168,8 @@ impl Refusal {
                 | "ExceedQuota"
                 | "WriteQuotaExceed",
             ) => Class::Throttled,
+            // A proxy's, whatever its number: the service always says why.
+            (_, NO_CODE) => Class::Retry,
             (403, _) if says("quota exceed") || says("read qps exceed") => Class::Throttled,
             (_, "RequestTimeExpired" | "RequestTimeTooSkewed") => Class::Clock,
             (_, "Unauthorized") if says("denied by sts or ram") || says("no permission") => {
@@ -188,19 +200,30 @@ impl Cause {
     pub fn class(&self) -> Class {
         match self {
             Cause::Refused(refusal) => refusal.class(),
-            Cause::Damaged(Damaged::TooLarge { .. }) | Cause::TooLarge { .. } => Class::Target,
-            Cause::Transport(_) | Cause::Damaged(_) | Cause::Malformed(_) | Cause::Missing(_) => {
-                Class::Retry
-            }
+            Cause::Damaged(Damaged::TooLarge { .. })
+            | Cause::TooLarge { .. }
+            | Cause::TooManyShards { .. } => Class::Target,
+            Cause::Transport(_)
+            | Cause::Damaged(_)
+            | Cause::Malformed(_)
+            | Cause::Contradiction(..)
+            | Cause::Missing(_) => Class::Retry,
             Cause::Credentials(_) => Class::Denied,
             Cause::GaveUp { last, .. } => last.class(),
         }
     }
 
-    fn refusal(&self) -> Option<&Refusal> {
+    /// What happened, without how often it did.
+    fn last(&self) -> &Cause {
         match self {
+            Cause::GaveUp { last, .. } => last.last(),
+            cause => cause,
+        }
+    }
+
+    fn refusal(&self) -> Option<&Refusal> {
+        match self.last() {
             Cause::Refused(refusal) => Some(refusal),
-            Cause::GaveUp { last, .. } => last.refusal(),
             _ => None,
         }
     }
@@ -213,11 +236,30 @@ impl SlsError {
         self.cause.class()
     }
 
+    /// What does not fit together in the answer, where that is it.
+    #[must_use]
+    pub fn contradiction(&self) -> Option<Contradiction> {
+        match self.cause.last() {
+            Cause::Contradiction(contradiction, _) => Some(*contradiction),
+            _ => None,
+        }
+    }
+
+    /// Whether the service does not know the consumer group at all.
+    pub(super) fn is_group_gone(&self) -> bool {
+        let refusal = self.cause.refusal();
+        refusal.is_some_and(|refusal| refusal.code == "ConsumerGroupNotExist")
+    }
+
     /// What the reader of the message can do.
     #[must_use]
     pub fn help(&self) -> Option<String> {
-        if let Cause::Credentials(none) = &self.cause {
+        if let Cause::Credentials(none) = self.cause.last() {
             return none.help();
+        }
+        if self.contradiction().is_some() {
+            let help = "nothing was lost, the position stays where it was: run again; if it stays, see that nothing between here and the service changes answers, and show the service's support the request";
+            return Some(help.to_owned());
         }
         let code = self.cause.refusal().map(|refusal| refusal.code.as_str());
         let text = match (self.class(), code) {
@@ -258,7 +300,13 @@ impl SlsError {
                     | "InvalidParameter",
                 ),
             ) => "check `query`: it is SPL and begins with `*`",
-            (Class::Target, None) => "raise `memory`",
+            (Class::Target, None) => match self.cause.last() {
+                Cause::TooManyShards { .. } => {
+                    "merge shards; those that were split go when the retention of the logstore is over"
+                }
+                _ if self.call == "PullLogs" => "raise `memory`",
+                _ => "see that `endpoint` is the log service: it does not answer so",
+            },
             (Class::Target, Some(_)) => "the service will not do this; its message says why",
         };
         Some(text.to_owned())
@@ -313,6 +361,10 @@ mod tests {
             (400, "ConsumerGroupAlreadyExist", "", Class::GroupExists),
         ] {
             assert_eq!(class(status, code, message), expected, "{status} {code}");
+        }
+        for status in [204, 302, 401, 403, 404, 407] {
+            let html = Refusal::read(status, "", b"<html>please log in</html>", None);
+            assert_eq!(html.class(), Class::Retry, "{status}");
         }
         let html = Refusal::read(502, "", b"<html>bad gateway</html>", None);
         assert_eq!(html.class(), Class::Retry);

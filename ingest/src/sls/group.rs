@@ -16,12 +16,15 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 
 use super::calls::Place;
-use super::error::{Class, SlsError};
+use super::error::Class;
+use super::heartbeat::{Heart, beat};
 use super::position::Reached;
 use super::shard::Message;
 use super::shards::{ShardsError, Starting};
 use crate::stop::Stop;
 
+/// How often in a row the service may not know a consumer that begins anew before something else must be wrong.
+const REFUSALS_MAX: u32 = 5;
 /// How long the end of a run waits for its last records to be published.
 const CLOSE_MAX: Duration = Duration::from_secs(120);
 
@@ -59,6 +62,8 @@ pub(super) struct Consumer {
     held: BTreeMap<u32, Held>,
     /// Positions that the lake has and the service was not told yet.
     unsaved: BTreeMap<u32, Reached>,
+    /// Shards that take more, as they were listed last.
+    open: BTreeSet<u32>,
 }
 
 #[derive(Debug)]
@@ -80,76 +85,110 @@ impl Consumer {
             control,
             held: BTreeMap::new(),
             unsaved: BTreeMap::new(),
+            open: BTreeSet::new(),
         }
     }
 
     /// Reads what the service assigns, until the run is to end.
     pub(super) async fn run(mut self, stop: Stop) -> Result<(), ShardsError> {
+        let client = self.starting.reading.client.clone();
+        let seconds = u32::try_from(self.settings.timeout.as_secs().max(1)).unwrap_or(u32::MAX);
+        tokio::select! {
+            made = client.create_group(&self.settings.group, seconds) => made?,
+            () = stop.stopped() => return Ok(()),
+        }
+        let mut heart = Heart::start(client, self.settings.clone());
         let worked = tokio::select! {
-            worked = self.work() => worked,
+            worked = self.work(&mut heart, seconds) => worked,
             () = stop.stopped() => Ok(()),
         };
         // Even after a failure what was read is published, and the shards are handed back.
-        self.close().await;
+        self.close(heart).await;
         worked
     }
 
-    async fn work(&mut self) -> Result<(), ShardsError> {
+    async fn work(&mut self, heart: &mut Heart, seconds: u32) -> Result<(), ShardsError> {
         let client = self.starting.reading.client.clone();
-        let seconds = u32::try_from(self.settings.timeout.as_secs().max(1)).unwrap_or(u32::MAX);
-        client.create_group(&self.settings.group, seconds).await?;
-        let mut beaten = Instant::now();
-        let mut listed: Option<Instant> = None;
+        let lease = self.settings.timeout + self.settings.heartbeat;
+        let (mut beaten, mut refusals) = (Instant::now(), 0);
+        let mut next_list = tokio::time::Instant::now();
         loop {
-            if listed.is_none_or(|listed| listed.elapsed() >= self.starting.list_pause) {
-                self.list().await?;
-                listed = Some(Instant::now());
-            }
-            match self.beat().await {
-                Ok(assigned) => {
-                    beaten = Instant::now();
-                    self.assign(&assigned).await?;
-                }
-                // The service does not know this consumer any more: others may hold its shards.
-                Err(error) if error.class() == Class::Group => {
-                    self.give_up().await;
-                    continue;
-                }
-                Err(error) if matches!(error.class(), Class::Retry | Class::Throttled) => {
-                    if beaten.elapsed() > self.settings.timeout + self.settings.heartbeat {
-                        self.give_up().await;
+            tokio::select! {
+                (when, answer) = heart.answer() => {
+                    // The task ends only with the runtime.
+                    let Some(answer) = answer else { return Ok(()) };
+                    beaten = when.unwrap_or(beaten);
+                    match answer.shards {
+                        Ok(assigned) => {
+                            refusals = 0;
+                            self.see_that_all_live().await;
+                            self.assign(&assigned).await?;
+                        }
+                        // The service does not know this consumer any more, or not even the group: others may hold its shards.
+                        Err(error) if error.class() == Class::Group => {
+                            refusals += 1;
+                            if refusals > REFUSALS_MAX {
+                                return Err(error.into());
+                            }
+                            self.give_up().await;
+                            heart.report([].into_iter());
+                            if error.is_group_gone() {
+                                client.create_group(&self.settings.group, seconds).await?;
+                            }
+                            if refusals == 1 {
+                                heart.beat_now();
+                            }
+                        }
+                        Err(error) if matches!(error.class(), Class::Retry | Class::Throttled) => {
+                            if beaten.elapsed() > lease {
+                                self.give_up().await;
+                            }
+                        }
+                        Err(error) => return Err(error.into()),
                     }
+                    self.save().await?;
                 }
-                Err(error) => return Err(error.into()),
-            }
-            let next = tokio::time::Instant::now() + self.settings.heartbeat;
-            while let Ok(control) = tokio::time::timeout_at(next, self.control.recv()).await {
-                match control {
+                control = self.control.recv() => match control {
                     Some(control) => self.heed(control).await?,
                     None => return Ok(()),
+                },
+                () = tokio::time::sleep_until(next_list) => {
+                    self.list().await?;
+                    next_list = tokio::time::Instant::now() + self.starting.list_pause;
                 }
             }
-            self.save().await?;
+            heart.report(self.held.keys().copied());
         }
     }
 
-    async fn beat(&self) -> Result<Vec<u32>, SlsError> {
-        let held: Vec<u32> = self.held.keys().copied().collect();
-        let (client, settings) = (&self.starting.reading.client, &self.settings);
-        let beat = client.heartbeat(&settings.group, &settings.consumer, &held);
-        // Trying for longer than the lease lasts is of no use.
-        match tokio::time::timeout(settings.timeout, beat).await {
-            Ok(beaten) => beaten,
-            Err(_) => {
-                let cause = super::error::Cause::Transport("no heartbeat got through".to_owned());
-                Err(client.error("HeartBeat", None, cause))
+    /// A task that panicked is a mistake of ours, and no reason to go on without its shard.
+    async fn see_that_all_live(&mut self) {
+        for held in self.held.values_mut() {
+            let ended = held.task.take_if(|task| task.is_finished());
+            let Some(ended) = ended else { continue };
+            if let Err(error) = ended.await
+                && let Ok(panic) = error.try_into_panic()
+            {
+                std::panic::resume_unwind(panic);
             }
         }
     }
 
-    /// Learns which shards take nothing more.
+    /// Learns which shards take nothing more. Heartbeats and checkpoints do not wait for it.
     async fn list(&mut self) -> Result<(), ShardsError> {
-        for shard in self.starting.reading.client.list_shards().await? {
+        let client = self.starting.reading.client.clone();
+        let listed = match tokio::time::timeout(self.settings.heartbeat, client.list_shards()).await
+        {
+            Ok(Ok(listed)) => listed,
+            Ok(Err(error)) if !matches!(error.class(), Class::Retry | Class::Throttled) => {
+                return Err(error.into());
+            }
+            // It is asked for again before long.
+            Ok(Err(_)) | Err(_) => return Ok(()),
+        };
+        let open = listed.iter().filter(|shard| shard.takes_more());
+        self.open = open.map(|shard| shard.id).collect();
+        for shard in listed {
             if let Some(held) = self.held.get(&shard.id) {
                 self.starting.note_readonly(&held.readonly, &shard);
             }
@@ -182,6 +221,7 @@ impl Consumer {
 
     /// Reads shards from where the lake is.
     async fn start(&mut self, shards: Vec<u32>) -> Result<(), ShardsError> {
+        self.list().await?;
         let known = self.starting.known().await?;
         let place = match known.shards.is_empty() {
             true => self.starting.start,
@@ -189,7 +229,8 @@ impl Consumer {
         };
         for shard in shards {
             let readonly = Arc::new(AtomicBool::new(false));
-            let reached = known.shards.get(&shard).cloned();
+            let takes_more = self.open.contains(&shard);
+            let reached = Starting::reached(&known, shard, takes_more);
             let task = match reached {
                 Some(done) if done.done => {
                     // It was read to its end; the service learns that from the checkpoint only.
@@ -232,28 +273,28 @@ impl Consumer {
         }
     }
 
-    /// Tells the service how far the lake is. A shard that is another consumer's by now is let go.
+    /// Tells the service how far the lake is. A shard that is another consumer's by now is let go. What does not get
+    /// through in time is told later: the lake knows.
     async fn save(&mut self) -> Result<(), ShardsError> {
+        let until = tokio::time::Instant::now() + self.settings.heartbeat;
+        let (client, settings) = (self.starting.reading.client.clone(), self.settings.clone());
+        let (group, consumer) = (&settings.group, &settings.consumer);
         for (shard, reached) in std::mem::take(&mut self.unsaved) {
             if !self.held.contains_key(&shard) {
                 continue;
             }
-            let (client, settings) = (&self.starting.reading.client, &self.settings);
-            let (group, consumer) = (&settings.group, &settings.consumer);
-            let saved = client
-                .save_checkpoint(group, consumer, shard, &reached.cursor)
-                .await;
-            match saved {
-                Ok(()) => {}
-                Err(error) if matches!(error.class(), Class::Group | Class::Shard) => {
+            let save = client.save_checkpoint(group, consumer, shard, &reached.cursor);
+            match tokio::time::timeout_at(until, save).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) if matches!(error.class(), Class::Group | Class::Shard) => {
                     if let Some(mut held) = self.held.remove(&shard) {
                         end(&mut held.task).await;
                     }
                 }
-                Err(error) if matches!(error.class(), Class::Retry | Class::Throttled) => {
-                    self.unsaved.insert(shard, reached);
+                Ok(Err(error)) if !matches!(error.class(), Class::Retry | Class::Throttled) => {
+                    return Err(error.into());
                 }
-                Err(error) => return Err(error.into()),
+                Ok(Err(_)) | Err(_) => drop(self.unsaved.insert(shard, reached)),
             }
         }
         Ok(())
@@ -296,14 +337,16 @@ impl Consumer {
 
     /// Publishes what was read, saves the checkpoints and hands the shards back. What does not succeed is made up for by
     /// whoever reads on: the lake knows.
-    async fn close(&mut self) {
+    async fn close(&mut self, heart: Heart) {
         for held in self.held.values_mut() {
             end(&mut held.task).await;
         }
         self.flush(CLOSE_MAX).await;
-        let _ = tokio::time::timeout(self.settings.timeout, self.save()).await;
+        let _ = self.save().await;
         self.held.clear();
-        let _ = tokio::time::timeout(self.settings.heartbeat, self.beat()).await;
+        drop(heart);
+        let (client, settings) = (&self.starting.reading.client, &self.settings);
+        let _ = beat(client, settings, &[], settings.heartbeat).await;
     }
 }
 

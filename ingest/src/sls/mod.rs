@@ -18,14 +18,17 @@ pub mod unpack;
 
 pub mod calls;
 pub mod client;
+mod contradiction;
 pub mod error;
 mod spare;
 
+mod cut;
 mod limits;
 pub mod position;
 mod shard;
 
 mod group;
+mod heartbeat;
 mod shards;
 
 pub mod pull;
@@ -34,6 +37,7 @@ pub mod entries;
 
 pub use calls::{Cursor, Place, Shard};
 pub use client::{Client, ClientError, ClientSettings};
+pub use contradiction::Contradiction;
 pub use credentials::{Chain, Credentials, Fixed, Provider};
 pub use error::{Class, SlsError};
 pub use group::GroupSettings;

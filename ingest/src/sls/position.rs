@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::calls::Cursor;
 
-/// Version of [`Resume`].
+/// Version of [`Resume`], and of one that stands within a reply: who does not know that would read its beginning again.
 const VERSION: u64 = 1;
+const VERSION_WITHIN: u64 = 2;
 
 /// How far a shard was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,18 @@ pub struct Reached {
     pub received: i64,
     /// The shard takes nothing more and was read to its end.
     pub done: bool,
+    /// Records after the cursor that were read too: a reply of very many is published in parts.
+    pub within: Option<Within>,
+}
+
+/// A place between two cursors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Within {
+    /// So many records after the cursor.
+    pub records: u64,
+    /// The statement that was applied to them: with another one they are others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -28,6 +41,8 @@ struct Resume {
     received: i64,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     done: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    within: Option<Within>,
 }
 
 impl Reached {
@@ -39,6 +54,7 @@ impl Reached {
             cursor,
             received,
             done: false,
+            within: None,
         }
     }
 
@@ -46,22 +62,29 @@ impl Reached {
     #[must_use]
     pub fn read(position: &Position) -> Option<Self> {
         let resume: Resume = serde_json::from_str(&position.resume).ok()?;
-        (resume.v == VERSION).then_some(Reached {
-            at: position.at,
-            cursor: resume.cursor,
-            received: resume.received,
-            done: resume.done,
-        })
+        [VERSION, VERSION_WITHIN]
+            .contains(&resume.v)
+            .then_some(Reached {
+                at: position.at,
+                cursor: resume.cursor,
+                received: resume.received,
+                done: resume.done,
+                within: resume.within,
+            })
     }
 
     /// As the lake keeps it.
     #[must_use]
     pub fn to_position(&self) -> Position {
         let resume = Resume {
-            v: VERSION,
+            v: match self.within {
+                None => VERSION,
+                Some(_) => VERSION_WITHIN,
+            },
             cursor: self.cursor.clone(),
             received: self.received,
             done: self.done,
+            within: self.within.clone(),
         };
         Position {
             at: self.at,
@@ -76,8 +99,29 @@ impl Reached {
         Reached {
             at: next.number().unwrap_or_default().max(after),
             cursor: next,
+            within: None,
             ..self.clone()
         }
+    }
+
+    /// So many records after the same cursor.
+    #[must_use]
+    pub(super) fn moved_within(&self, records: u64, query: Option<&str>) -> Self {
+        Reached {
+            at: self.at.saturating_add(1),
+            within: Some(Within {
+                records,
+                query: query.map(str::to_owned),
+            }),
+            ..self.clone()
+        }
+    }
+
+    /// How many records after the cursor were read, as far as they are those that come now.
+    pub(super) fn records_within(&self, query: Option<&str>) -> u64 {
+        let within = self.within.as_ref();
+        let same = within.filter(|within| within.query.as_deref() == query);
+        same.map_or(0, |within| within.records)
     }
 }
 
@@ -106,10 +150,35 @@ mod tests {
     }
 
     #[test]
+    fn a_place_within_a_reply_counts_for_the_statement_it_was_read_with() {
+        let first = Reached::first(cursor("MTA="), 1);
+        assert_eq!(first.at, 10);
+        let within = first.moved_within(7, None);
+        assert_eq!(
+            (
+                within.at,
+                within.records_within(None),
+                within.records_within(Some("*"))
+            ),
+            (11, 7, 0)
+        );
+        assert!(!first.to_position().resume.contains("within"));
+        assert!(within.to_position().resume.starts_with("{\"v\":2,"));
+        let filtered = within.moved_within(9, Some("*"));
+        assert_eq!(
+            Reached::read(&filtered.to_position()),
+            Some(filtered.clone())
+        );
+        assert_eq!(filtered.records_within(Some("*")), 9);
+        let next = filtered.moved(cursor("MTE="));
+        assert_eq!((next.at, next.within), (13, None));
+    }
+
+    #[test]
     fn what_a_newer_version_wrote_is_not_guessed_at() {
         let newer = Position {
             at: 1,
-            resume: r#"{"v":2,"cursor":"x","received":1}"#.to_owned(),
+            resume: r#"{"v":3,"cursor":"x","received":1}"#.to_owned(),
         };
         assert_eq!(Reached::read(&newer), None);
         assert_eq!(Reached::read(&Position::at(1)), None);

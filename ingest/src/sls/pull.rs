@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::calls::Place;
 use super::client::Client;
+use super::cut::PartMax;
 use super::decode::{LogDecoder, Malformed, NotARecord, groups, logs, to_json};
 use super::error::SlsError;
 use super::group::{Consumer, Control, GroupSettings};
@@ -23,7 +24,7 @@ use super::shards::{ShardsError, Starting, read_all};
 use super::unpack::Packing;
 use crate::decode::split::KEPT_BYTES_MAX;
 use crate::normalize::{Entry, normalize};
-use crate::run::{Counts, IngestError, Settings};
+use crate::run::{Counts, IngestError, Settings, quarter};
 use crate::stop::{Stop, on_signals, runtime};
 use crate::write::{At, Writer};
 
@@ -159,6 +160,7 @@ pub fn pull(
 ) -> Result<PullSummary, IngestError> {
     let runtime = runtime()?;
     let writing = writing(settings);
+    client.keep_up_to(settings.memory_bytes / 16);
     let (messages, received) = unbounded_channel();
     let (control, controlled) = unbounded_channel();
     let starting = Starting {
@@ -166,11 +168,12 @@ pub fn pull(
         source: client.source(),
         reading: Reading {
             client: client.clone(),
-            limits: Arc::new(Limits::new(settings.memory_bytes / 4)),
+            limits: Arc::new(Limits::new(quarter(settings.memory_bytes))),
             messages,
             generation: 0,
             query: settings.query.clone(),
             packing: settings.packing,
+            part_max: part_max(settings.memory_bytes),
             follow: settings.follow,
             wait_factor: settings.wait_factor,
         },
@@ -213,9 +216,18 @@ pub fn pull(
     ended.map(|()| summary)
 }
 
+/// What is taken into a batch before it is looked at whether that is full, beside a quarter of the memory for rows.
+fn part_max(memory_bytes: u64) -> PartMax {
+    let bytes = usize::try_from(memory_bytes / 32).unwrap_or(usize::MAX);
+    PartMax {
+        records: (memory_bytes / 4096).clamp(1024, 64 * 1024),
+        bytes: bytes.max(256 * 1024),
+    }
+}
+
 /// A quarter of the memory for replies, a quarter for rows, a quarter for keys, and the rest for writing files.
 fn writing(settings: &PullSettings) -> Settings {
-    let quarter = settings.memory_bytes / 4;
+    let quarter = quarter(settings.memory_bytes);
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     Settings {
         batch_rows_max: settings.batch_rows_max,
@@ -305,6 +317,10 @@ impl Pulling<'_> {
             self.writer.at(Utc::now());
         }
         self.take_records(&chunk)?;
+        if chunk.generation != self.generation {
+            // While its records were published in parts another consumer turned out to have them.
+            return Ok(());
+        }
         if chunk.failed_lines > 0 {
             self.summary.left_out += chunk.failed_lines;
             (self.events)(Event::LeftOut {
@@ -337,10 +353,12 @@ impl Pulling<'_> {
         }
         self.lags.insert(chunk.shard, chunk.lag_s);
         self.batch.packed_bytes += chunk.packed_bytes;
-        self.batch.bytes += chunk.list.len() as u64;
         self.moved.insert(chunk.shard, chunk.to);
-        // The rows have copied what they need; the next reply may be fetched.
-        self.client.keep(chunk.list);
+        // The rows have copied what they need. After the last part the next reply may be fetched.
+        if let Ok(list) = Arc::try_unwrap(chunk.list) {
+            self.batch.bytes += list.len() as u64;
+            self.client.keep(list);
+        }
         drop(chunk.held);
         match chunk.settle {
             true => self.publish(),
@@ -348,50 +366,73 @@ impl Pulling<'_> {
         }
     }
 
+    fn damaged(&self, chunk: &Chunk, error: Malformed) -> IngestError {
+        let shard = Some(chunk.shard);
+        IngestError::Sls(self.client.error("PullLogs", shard, error.into()))
+    }
+
+    /// Takes the records of a chunk, unless its generation passes meanwhile.
     fn take_records(&mut self, chunk: &Chunk) -> Result<(), IngestError> {
-        let damaged = |client: &Client, error: Malformed| {
-            IngestError::Sls(client.error("PullLogs", Some(chunk.shard), error.into()))
-        };
         let mut decoder = LogDecoder::default();
         // Those of this reply come after.
         let mut settled = self.writer.rejects();
-        for (number, group) in groups(&chunk.list).enumerate() {
-            let group = group.map_err(|error| damaged(self.client, error))?;
-            let position = chunk
-                .first
-                .map_or(chunk.from.at, |first| first + number as u64);
-            for log in logs(group) {
-                let log = log.map_err(|error| damaged(self.client, error))?;
-                let at = At {
-                    source: &self.source,
-                    position,
-                };
-                let refused = match decoder.record(log) {
-                    Ok(record) => match normalize(record) {
-                        Ok(Entry::Flow(flow)) => {
-                            self.writer.flow(&flow, at);
-                            None
-                        }
-                        Ok(Entry::Gap(gap)) => {
-                            self.writer.gap(&gap, at);
-                            None
-                        }
-                        Err(refused) => Some((refused.kind(), refused.to_string())),
-                    },
-                    Err(NotARecord::Unreadable(error)) => Some((error.kind(), error.to_string())),
-                    Err(NotARecord::Malformed(error)) => return Err(damaged(self.client, error)),
-                };
-                if let Some((kind, reason)) = refused {
-                    *self.summary.reject_kinds.entry(kind).or_default() += 1;
-                    let line = to_json(log, KEPT_BYTES_MAX);
-                    self.writer.reject(line.as_bytes(), reason, at);
-                }
-                if self.writer.is_scattered() {
-                    // Records of very many hours in one reply would open a file each. They are published before the
-                    // position of their shard is; read again after a crash they are known as duplicates.
-                    self.publish_within(settled)?;
-                    settled = 0;
-                }
+        let Some(part) = &chunk.part else {
+            for (number, group) in (0..).zip(groups(&chunk.list)) {
+                let group = group.map_err(|error| self.damaged(chunk, error))?;
+                self.take_group(chunk, number, group, &mut decoder, &mut settled)?;
+            }
+            return Ok(());
+        };
+        for stretch in &part.stretches {
+            let group = chunk.list.get(stretch.bytes.clone()).unwrap_or_default();
+            self.take_group(chunk, stretch.group, group, &mut decoder, &mut settled)?;
+        }
+        Ok(())
+    }
+
+    fn take_group<'c>(
+        &mut self,
+        chunk: &'c Chunk,
+        number: u64,
+        group: &'c [u8],
+        decoder: &mut LogDecoder<'c>,
+        settled: &mut usize,
+    ) -> Result<(), IngestError> {
+        let position = chunk.first.map_or(chunk.from.at, |first| first + number);
+        for log in logs(group) {
+            if chunk.generation != self.generation {
+                break;
+            }
+            let log = log.map_err(|error| self.damaged(chunk, error))?;
+            let at = At {
+                source: &self.source,
+                position,
+            };
+            let refused = match decoder.record(log) {
+                Ok(record) => match normalize(record) {
+                    Ok(Entry::Flow(flow)) => {
+                        self.writer.flow(&flow, at);
+                        None
+                    }
+                    Ok(Entry::Gap(gap)) => {
+                        self.writer.gap(&gap, at);
+                        None
+                    }
+                    Err(refused) => Some((refused.kind(), refused.to_string())),
+                },
+                Err(NotARecord::Unreadable(error)) => Some((error.kind(), error.to_string())),
+                Err(NotARecord::Malformed(error)) => return Err(self.damaged(chunk, error)),
+            };
+            if let Some((kind, reason)) = refused {
+                *self.summary.reject_kinds.entry(kind).or_default() += 1;
+                let line = to_json(log, KEPT_BYTES_MAX);
+                self.writer.reject(line.as_bytes(), reason, at);
+            }
+            if self.writer.is_scattered() {
+                // Records of very many hours in one reply would open a file each. They are published before the
+                // position of their shard is; read again after a crash they are known as duplicates.
+                self.publish_within(*settled)?;
+                *settled = 0;
             }
         }
         Ok(())

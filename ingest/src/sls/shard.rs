@@ -8,17 +8,23 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::calls::{Cursor, GROUPS_MAX, Place, Pull};
+use super::calls::{Cursor, GROUPS_MAX, Place, Pull, Pulled};
 use super::client::Client;
-use super::error::{Class, SlsError};
+use super::contradiction::Contradiction;
+use super::cut::{Part, PartMax, cut};
+use super::error::{Cause, Class, SlsError};
 use super::limits::{Held, Limits};
 use super::position::Reached;
 use super::unpack::Packing;
 
 /// The time of the position is asked for this often.
 const RECEIVED_PAUSE: Duration = Duration::from_secs(10);
+/// Where the service does not say it by then, the time stays unknown: it is worth less than the records.
+const RECEIVED_PATIENCE: Duration = Duration::from_secs(10);
 /// How often in a row a position may be too old before something else must be wrong.
 const EXPIRED_MAX: u32 = 3;
+/// How often in a row nothing more may be said to be there, before the end that the service names.
+const EARLY_ENDS_MAX: u32 = 8;
 
 /// What a shard, or whoever looks after it, tells the writer.
 #[derive(Debug)]
@@ -42,7 +48,9 @@ pub(super) struct Chunk {
     pub(super) from: Reached,
     pub(super) to: Reached,
     /// A checked `LogGroupList`.
-    pub(super) list: Vec<u8>,
+    pub(super) list: Arc<Vec<u8>>,
+    /// The records of it that are meant; `None` all of them.
+    pub(super) part: Option<Part>,
     /// Number of the cursor of the first log group, where it is known.
     pub(super) first: Option<u64>,
     /// Bytes as they came.
@@ -68,6 +76,8 @@ pub(super) struct Reading {
     pub(super) generation: u64,
     pub(super) query: Option<String>,
     pub(super) packing: Packing,
+    /// A reply with more is handed over in parts.
+    pub(super) part_max: PartMax,
     /// Whether to wait for more at the end.
     pub(super) follow: bool,
     /// Shortens the waits at the end; tests set it below 1.
@@ -99,7 +109,8 @@ impl ShardReader {
     async fn read(&mut self) -> Result<(), SlsError> {
         let client = self.reading.client.clone();
         let limits = self.reading.limits.clone();
-        let (mut groups, mut expected, mut expired) = (GROUPS_MAX, 0, 0);
+        let (mut groups, mut expected) = (GROUPS_MAX, 0);
+        let (mut expired, mut early_ends) = (0, 0);
         let mut asked: Option<Instant> = None;
         let mut idle = false;
         loop {
@@ -136,11 +147,23 @@ impl ShardReader {
                     expired += 1;
                     drop(held);
                     self.restart().await?;
+                    tokio::time::sleep(self.wait(Duration::from_millis(500))).await;
                     continue;
                 }
                 Err(error) if error.class() == Class::Shard => {
                     drop(held);
                     return self.gone(error).await;
+                }
+                Err(error) if error.contradiction() == Some(Contradiction::Leaps) => {
+                    // What lay there may have outlived its time, which is told and kept as a gap.
+                    drop(held);
+                    let begin = client.cursor(self.shard, Place::Begin).await?;
+                    let numbers = begin.number().zip(self.reached.cursor.number());
+                    if numbers.is_none_or(|(begin, at)| begin <= at) {
+                        return Err(error);
+                    }
+                    self.restart_at(begin).await?;
+                    continue;
                 }
                 Err(error) => return Err(error),
             };
@@ -148,24 +171,35 @@ impl ShardReader {
             let bytes = pulled.list.len() as u64;
             held.shrink(bytes);
             if bytes > 0 {
-                expected = bytes + bytes / 2;
+                let both = bytes + pulled.packed_bytes;
+                expected = both + both / 2;
             }
             if pulled.next.is(&self.reached.cursor) {
                 drop(held);
                 if !std::mem::replace(&mut idle, true) {
                     let _ = self.reading.messages.send(Message::Idle(self.shard));
                 }
-                if self.at_end(readonly) {
-                    return Ok(());
+                match self.at_end(readonly).await {
+                    Ok(true) => return Ok(()),
+                    Ok(false) => {}
+                    // Machines of the service may know more than others.
+                    Err(error) if error.contradiction().is_some() => {
+                        early_ends += 1;
+                        if early_ends >= EARLY_ENDS_MAX {
+                            return Err(error);
+                        }
+                    }
+                    Err(error) => return Err(error),
                 }
-                tokio::time::sleep(self.wait(Duration::from_millis(500))).await;
+                let pause = Duration::from_millis(500) * (1 + early_ends);
+                tokio::time::sleep(self.wait(pause)).await;
                 continue;
             }
-            idle = false;
-            let mut to = self.reached.moved(pulled.next);
+            (idle, early_ends) = (false, 0);
+            let mut received = None;
             if asked.is_none_or(|asked| asked.elapsed() >= RECEIVED_PAUSE) {
                 asked = Some(Instant::now());
-                to.received = self.received(&to.cursor).await?.unwrap_or(to.received);
+                received = self.received(&pulled.next).await;
             }
             let full = pulled.tally.groups >= u64::from(groups) || bytes >= 4 << 20;
             let pace = match (pulled.tally.groups, bytes) {
@@ -173,20 +207,13 @@ impl ShardReader {
                 (0..500, 0..0x20_0000) => Duration::from_millis(200),
                 _ => Duration::from_millis(50),
             };
-            let first = pulled
-                .last
-                .map(|last| (last + 1).saturating_sub(pulled.tally.groups));
-            self.hand_over(Chunk {
-                list: pulled.list,
-                first,
-                packed_bytes: pulled.packed_bytes,
-                failed_lines: pulled.failed_lines,
-                held: Some(held),
-                ..self.chunk(to)
-            });
-            if self.is_at(&self.end) {
-                self.at_end(readonly);
-                return Ok(());
+            self.hand_over_all(pulled, received, held)?;
+            if self.is_at_end() {
+                return match self.at_end(readonly).await {
+                    // More came before the shard was split: the next run reads it.
+                    Err(error) if error.contradiction().is_some() => Ok(()),
+                    ended => ended.map(drop),
+                };
             }
             if self.reading.follow && !full {
                 tokio::time::sleep(self.wait(pace)).await;
@@ -194,9 +221,76 @@ impl ShardReader {
         }
     }
 
-    /// Nothing more at present. Whether nothing more will come either, which the lake is then told.
-    fn at_end(&mut self, readonly: bool) -> bool {
+    /// Hands over what was pulled: at once, or in parts where it is very much or some of it was read before.
+    fn hand_over_all(
+        &mut self,
+        pulled: Pulled,
+        received: Option<i64>,
+        held: Held,
+    ) -> Result<(), SlsError> {
+        let query = self.reading.query.clone();
+        let query = query.as_deref();
+        let known = self.reached.records_within(query);
+        let (logs, max) = (pulled.tally.logs, self.reading.part_max);
+        let mut parts = Vec::new();
+        if known > 0 || logs > max.records || pulled.list.len() > max.bytes {
+            let cut = cut(&pulled.list, known, max);
+            parts = cut.map_err(|malformed| {
+                let client = &self.reading.client;
+                client.error("PullLogs", Some(self.shard), malformed.into())
+            })?;
+        }
+        let list = Arc::new(pulled.list);
+        let first = pulled.last;
+        let first = first.map(|last| last.saturating_add(1).saturating_sub(pulled.tally.groups));
+        // The last part goes to the cursor, those before it to somewhere after the one before.
+        let last = match parts.pop() {
+            None if known > 0 => Some(Part::default()),
+            last => last,
+        };
+        let mut records = known;
+        for part in parts {
+            records += part.records;
+            self.hand_over(Chunk {
+                list: list.clone(),
+                first,
+                part: Some(part),
+                ..self.chunk(self.reached.moved_within(records, query))
+            });
+        }
+        let mut to = self.reached.moved(pulled.next);
+        if let Some(left) = known.checked_sub(logs).filter(|left| *left > 0) {
+            // The reply is shorter than the one it was read in.
+            let at = to.at;
+            to = Reached {
+                at,
+                ..to.moved_within(left, query)
+            };
+        }
+        to.received = received.unwrap_or(to.received);
+        self.hand_over(Chunk {
+            list,
+            first,
+            part: last,
+            packed_bytes: pulled.packed_bytes,
+            failed_lines: pulled.failed_lines,
+            held: Some(held),
+            ..self.chunk(to)
+        });
+        Ok(())
+    }
+
+    /// Nothing more at present, or not what is asked for. Whether nothing more will come either, which the lake is then
+    /// told. An error where the service contradicts that: what it does not show now would never be read.
+    async fn at_end(&mut self, readonly: bool) -> Result<bool, SlsError> {
         if readonly && !self.reached.done {
+            let client = &self.reading.client;
+            match client.cursor(self.shard, Place::End).await {
+                Ok(end) => self.check_end(&end)?,
+                // Its records outlived their time just now.
+                Err(error) if error.class() == Class::Shard => {}
+                Err(error) => return Err(error),
+            }
             // The service learns that the shard is finished from a checkpoint only, even if nothing was read.
             let done = Reached {
                 done: true,
@@ -204,19 +298,52 @@ impl ShardReader {
             };
             self.hand_over(self.chunk(done));
         }
-        readonly || !self.reading.follow
+        if let (false, Some(end)) = (readonly, &self.end) {
+            self.check_end(end)?;
+        }
+        Ok(readonly || !self.reading.follow)
     }
 
-    fn is_at(&self, end: &Option<Cursor>) -> bool {
-        let Some(end) = end else { return false };
+    /// Whether the shard was read up to this end, as far as numbers tell.
+    fn check_end(&self, end: &Cursor) -> Result<(), SlsError> {
+        match self.reached.cursor.number().zip(end.number()) {
+            Some((at, end)) if at < end => {
+                let cause = Cause::Contradiction(
+                    Contradiction::EndsEarly { at, end },
+                    "unknown".to_owned(),
+                );
+                Err(self
+                    .reading
+                    .client
+                    .error("PullLogs", Some(self.shard), cause))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn is_at_end(&self) -> bool {
+        let Some(end) = &self.end else { return false };
         let past = self.reached.cursor.number().zip(end.number());
         end.is(&self.reached.cursor) || past.is_some_and(|(at, end)| at >= end)
     }
 
     /// The position is too old: goes on with the oldest that is still there and says what was missed.
     async fn restart(&mut self) -> Result<(), SlsError> {
-        let begin = self.reading.client.cursor(self.shard, Place::Begin).await?;
-        let received = self.received(&begin).await?;
+        let client = &self.reading.client;
+        let begin = client.cursor(self.shard, Place::Begin).await?;
+        let numbers = begin.number().zip(self.reached.cursor.number());
+        if let Some((_, at)) = numbers.filter(|(begin, at)| begin <= at) {
+            let end = client.cursor(self.shard, Place::End).await?;
+            if end.number().is_some_and(|end| at <= end) {
+                // It is there, by the service's own word: nothing to jump over, nor to read twice.
+                return Ok(());
+            }
+        }
+        self.restart_at(begin).await
+    }
+
+    async fn restart_at(&mut self, begin: Cursor) -> Result<(), SlsError> {
+        let received = self.received(&begin).await;
         let mut to = self.reached.moved(begin);
         to.received = received.unwrap_or_else(|| Utc::now().timestamp());
         let from = match self.reached.received {
@@ -257,13 +384,9 @@ impl ShardReader {
         Ok(())
     }
 
-    /// When the record at a cursor was received, where the service still knows.
-    async fn received(&self, cursor: &Cursor) -> Result<Option<i64>, SlsError> {
-        match self.reading.client.cursor_time(self.shard, cursor).await {
-            Ok(time) => Ok(Some(time)),
-            Err(error) if matches!(error.class(), Class::Cursor | Class::Shard) => Ok(None),
-            Err(error) => Err(error),
-        }
+    /// When the record at a cursor was received, where the service says it in good time.
+    async fn received(&self, cursor: &Cursor) -> Option<i64> {
+        received(&self.reading, self.shard, cursor).await
     }
 
     /// Nothing but a new position.
@@ -274,7 +397,8 @@ impl ShardReader {
             generation: self.reading.generation,
             from: self.reached.clone(),
             to,
-            list: Vec::new(),
+            list: Arc::default(),
+            part: None,
             first: None,
             packed_bytes: 0,
             failed_lines: 0,
@@ -296,6 +420,12 @@ impl ShardReader {
     }
 }
 
+async fn received(reading: &Reading, shard: u32, cursor: &Cursor) -> Option<i64> {
+    let asked = reading.client.cursor_time(shard, cursor);
+    let patience = RECEIVED_PATIENCE.mul_f64(reading.wait_factor);
+    tokio::time::timeout(patience, asked).await.ok()?.ok()
+}
+
 /// The first position of a shard that the lake does not know, and a message that has it kept.
 pub(super) async fn first(
     reading: &Reading,
@@ -304,18 +434,15 @@ pub(super) async fn first(
 ) -> Result<Reached, SlsError> {
     let client = &reading.client;
     let cursor = client.cursor(shard, place).await?;
-    let received = match client.cursor_time(shard, &cursor).await {
-        Ok(time) => time,
-        Err(error) if error.class() == Class::Cursor => 0,
-        Err(error) => return Err(error),
-    };
-    let reached = Reached::first(cursor, received);
+    let received = received(reading, shard, &cursor).await;
+    let reached = Reached::first(cursor, received.unwrap_or_default());
     let _ = reading.messages.send(Message::Chunk(Chunk {
         shard,
         generation: reading.generation,
         from: reached.clone(),
         to: reached.clone(),
-        list: Vec::new(),
+        list: Arc::default(),
+        part: None,
         first: None,
         packed_bytes: 0,
         failed_lines: 0,

@@ -79,6 +79,8 @@ impl Starting {
         known: Option<Reached>,
         place: Place,
     ) -> Result<(), SlsError> {
+        // Hundreds of shards begin at once; they ask by turns.
+        let turn = self.reading.limits.turn().await;
         let reached = match known {
             Some(reached) => reached,
             None => first(&self.reading, shard, place).await?,
@@ -98,8 +100,9 @@ impl Starting {
                 Err(error) => return Err(error),
             },
         };
+        drop(turn);
         let reader = ShardReader {
-            reading: self.reading,
+            reading: self.reading.clone(),
             shard,
             reached,
             end,
@@ -132,6 +135,16 @@ impl Starting {
             // Without a writer there is nobody to tell.
             let _ = messages.send(Message::Failed(error));
         }
+    }
+
+    /// How far a shard was read, and whether that is all: one that takes more again is another of the same number, as after
+    /// its logstore was made anew.
+    pub(super) fn reached(known: &Known, id: u32, takes_more: bool) -> Option<Reached> {
+        let reached = known.shards.get(&id)?;
+        Some(Reached {
+            done: reached.done && !takes_more,
+            ..reached.clone()
+        })
     }
 
     /// Whether the service lists a shard as taking nothing more, kept where its task sees it. A run up to a time does
@@ -167,7 +180,7 @@ pub(super) async fn read_all(starting: Starting, stop: Stop) -> Result<(), Shard
             let readonly = Arc::new(AtomicBool::new(false));
             starting.note_readonly(&readonly, shard);
             started.insert(shard.id, readonly.clone());
-            let reached = known.shards.get(&shard.id).cloned();
+            let reached = Starting::reached(&known, shard.id, shard.takes_more());
             if !reached.as_ref().is_some_and(|reached| reached.done) {
                 tasks.spawn(starting.clone().task(shard.id, readonly, reached, place));
             }

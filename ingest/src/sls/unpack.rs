@@ -7,6 +7,8 @@ use thiserror::Error;
 
 /// LZ4 can say 255 bytes in one, and no more.
 const LZ4_RATIO_MAX: u64 = 255;
+/// A zstd frame may ask for as much memory as its content has bytes, or for what levels up to 19 ask for.
+const ZSTD_WINDOW_LOG: (u32, u32) = (23, 27);
 /// The output grows by this much at first: the announced size is only trusted as an upper bound.
 const FIRST_BYTES: usize = 1 << 20;
 
@@ -110,8 +112,13 @@ pub fn unpack_into(
         Packing::Plain => body,
         Packing::Lz4 => lz4(spare, &body, announced)?,
         Packing::Zstd => {
-            let decoder = zstd::stream::read::Decoder::new(body.as_slice())
-                .map_err(|error| not_packed("zstd", &error))?;
+            let damaged = |error| not_packed("zstd", &error);
+            let mut decoder = zstd::stream::read::Decoder::new(body.as_slice()).map_err(damaged)?;
+            let (least, most) = ZSTD_WINDOW_LOG;
+            let log = announced.next_power_of_two().trailing_zeros();
+            decoder
+                .window_log_max(log.clamp(least, most))
+                .map_err(damaged)?;
             stream(spare, decoder, "zstd", announced)?
         }
         Packing::Deflate => match body.as_slice() {
@@ -250,6 +257,27 @@ mod tests {
             let cut = body[..body.len() / 2].to_vec();
             assert!(unpack(cut, packing, size, size).is_err(), "{packing:?}");
         }
+    }
+
+    #[test]
+    fn a_zstd_frame_gets_no_more_memory_than_its_content_has_bytes() {
+        let raw = b"srcaddr dstaddr".repeat(1000);
+        let frame = |window: u32| {
+            let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+            encoder.window_log(window).unwrap();
+            // Without the size of the content in its head, as of a stream.
+            encoder.include_contentsize(false).unwrap();
+            encoder.write_all(&raw).unwrap();
+            encoder.flush().unwrap();
+            encoder.finish().unwrap()
+        };
+        let size = raw.len() as u64;
+        assert_eq!(unpack(frame(22), Packing::Zstd, size, size).unwrap(), raw);
+        let unpacked = unpack(frame(27), Packing::Zstd, size, size);
+        assert!(
+            matches!(unpacked, Err(Damaged::NotPacked { .. })),
+            "{unpacked:?}"
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::Fake;
 use super::http::{Request, Response};
 use super::spl::Spl;
 use super::verify::verify;
-use super::world::{ConsumerGroup, Fault, World};
+use super::world::{ConsumerGroup, Fault, Lie, Shard, World};
 
 /// An answer, or status, code and message of a refusal.
 type Answer = Result<Response, (u16, String, String)>;
@@ -66,7 +66,10 @@ pub(super) fn answer(fake: &Fake, request: &Request) -> Option<Response> {
     };
     drop(world);
     if response.status == 200 {
-        spoil(&mut response, fault.as_ref());
+        match fault {
+            Some(Fault::Lie(lie)) => falsify(&mut response, request, lie),
+            fault => spoil(&mut response, fault.as_ref()),
+        }
     }
     Some(finish(response))
 }
@@ -104,6 +107,33 @@ fn spoil(response: &mut Response, fault: Option<&Fault>) {
                 .headers
                 .push(("x-log-bodyrawsize".to_owned(), "300".to_owned()));
         }
+        _ => {}
+    }
+}
+
+fn falsify(response: &mut Response, request: &Request, lie: Lie) {
+    let asked = request.parameter("cursor").unwrap_or_default().to_owned();
+    let by = |value: &str, by: i64| (value.parse::<i64>().unwrap() + by).max(0).to_string();
+    let hollow = matches!(lie, Lie::Hollow | Lie::Nothing);
+    for (name, value) in &mut response.headers {
+        *value = match (&**name, lie) {
+            ("x-log-cursor", Lie::Stays | Lie::Nothing) => asked.clone(),
+            ("x-log-cursor", Lie::Back(back)) => Shard::beside(&asked, -(back as i64)),
+            ("x-log-count", Lie::CountsMore) => by(value, 1),
+            ("x-log-count", Lie::CountsLess) => by(value, -1),
+            ("x-log-count" | "x-log-bodyrawsize", _) if hollow => "0".to_owned(),
+            ("x-log-resultlines", Lie::LeavesMore) => by(value, 1),
+            ("x-log-read-last-cursor", Lie::LastBehind) => by(value, 1),
+            _ => continue,
+        };
+    }
+    match lie {
+        Lie::CountsNothing => response.headers.retain(|(name, _)| name != "x-log-count"),
+        Lie::Empty if request.parameter("type") == Some("cursor") => {
+            response.body = json!({"cursor": ""}).to_string().into_bytes();
+        }
+        Lie::Empty => response.body = b"[]".to_vec(),
+        _ if hollow => response.body.clear(),
         _ => {}
     }
 }
@@ -239,7 +269,12 @@ fn pull(world: &mut World, request: &Request, shard: &str) -> Answer {
     let failing_lines = std::mem::take(&mut world.failing_lines);
     let shard = &world.shards[&shard_id(world, shard)?];
     let invalid = || refuse(400, "InvalidCursor", "the cursor is out of range");
-    let Some(from) = shard.index(request.parameter("cursor").unwrap_or_default()) else {
+    let asked = request.parameter("cursor").unwrap_or_default();
+    let from = match world.begin_hides {
+        true => shard.index_ever(asked),
+        false => shard.index(asked),
+    };
+    let Some(from) = from else {
         return invalid();
     };
     let count: usize = match request.parameter("count").unwrap_or("100").parse() {

@@ -26,7 +26,8 @@ pub(crate) struct Shard {
     pub(crate) groups: Vec<StoredGroup>,
     /// Groups before this one outlived their time.
     pub(crate) begin: usize,
-    base: u64,
+    /// The number in the cursor of the first group.
+    pub(crate) base: u64,
 }
 
 impl Shard {
@@ -36,15 +37,26 @@ impl Shard {
 
     /// Where a cursor points to, if it is still there.
     pub(crate) fn index(&self, cursor: &str) -> Option<usize> {
+        let index = self.index_ever(cursor)?;
+        (index >= self.begin).then_some(index)
+    }
+
+    /// Where a cursor points to, or did.
+    pub(crate) fn index_ever(&self, cursor: &str) -> Option<usize> {
         let padded = format!("{cursor}{}", &"==="[..(4 - cursor.len() % 4) % 4]);
         let number: u64 = String::from_utf8(STANDARD.decode(padded).ok()?)
             .ok()?
             .parse()
             .ok()?;
         let index = usize::try_from(number.checked_sub(self.base)?).ok()?;
-        (self.begin..=self.groups.len())
-            .contains(&index)
-            .then_some(index)
+        (index <= self.groups.len()).then_some(index)
+    }
+
+    /// A cursor before or behind another one.
+    pub(crate) fn beside(cursor: &str, by: i64) -> String {
+        let number = String::from_utf8(STANDARD.decode(cursor).unwrap()).unwrap();
+        let number: u64 = number.parse().unwrap();
+        STANDARD.encode(number.checked_add_signed(by).unwrap().to_string())
     }
 
     pub(crate) fn number(&self, index: usize) -> u64 {
@@ -75,6 +87,33 @@ pub(crate) enum Fault {
     Nonsense,
     /// The shard is split before the answer.
     Split,
+    /// An answer that contradicts itself.
+    Lie(Lie),
+}
+
+/// How a pull contradicts itself, or another call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lie {
+    /// The cursor stays where it was, and there are log groups.
+    Stays,
+    /// There are no log groups, and the cursor goes on.
+    Hollow,
+    /// The cursor goes back by so many.
+    Back(u64),
+    /// The count is larger by one than what comes.
+    CountsMore,
+    /// The count is smaller by one than what comes.
+    CountsLess,
+    /// There is no count.
+    CountsNothing,
+    /// With a statement: one record more was left than comes.
+    LeavesMore,
+    /// The last log group is said to lie behind the cursor.
+    LastBehind,
+    /// Nothing more is said to be there.
+    Nothing,
+    /// A list of no shards, or an empty cursor.
+    Empty,
 }
 
 #[derive(Debug, Default)]
@@ -104,6 +143,8 @@ pub(crate) struct World {
     pub(crate) clock_offset: TimeDelta,
     /// Lines of the next reply that a statement cannot be applied to.
     pub(crate) failing_lines: u64,
+    /// Whether cursors before the oldest record are answered, too.
+    pub(crate) begin_hides: bool,
     /// Log groups in one answer at most.
     pub(crate) groups_max: usize,
     /// Groups are given out a second time now and then, as after a repeated write.
@@ -124,6 +165,7 @@ impl World {
             denied: None,
             clock_offset: TimeDelta::zero(),
             failing_lines: 0,
+            begin_hides: false,
             groups_max: 1000,
             next_put: 0,
         };
@@ -137,7 +179,7 @@ impl World {
         Utc::now() + self.clock_offset
     }
 
-    fn add_shard(&mut self) -> u32 {
+    pub(crate) fn add_shard(&mut self) -> u32 {
         let id = self.shards.len() as u32;
         let base = CURSOR_BASE + u64::from(id) * 1_000_000_007;
         self.shards.insert(

@@ -1,13 +1,16 @@
 //! Everything that goes wrong on the way: recovered from, or a clear error with nothing lost.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use flowaudit_ingest::IngestError;
 use flowaudit_ingest::Stop;
 use flowaudit_ingest::sls::credentials::Getting;
-use flowaudit_ingest::sls::{Class, Client, Credentials, Event, Provider, pull};
+use flowaudit_ingest::sls::{
+    Chain, Class, Client, ClientSettings, Credentials, Event, Provider, pull,
+};
+use flowaudit_lake::cloud::credentials::{Clock, Surroundings};
 
 use crate::common::{Place, client_settings, credentials, quick};
 use crate::fake::world::Fault;
@@ -51,6 +54,10 @@ fn every_fault_of_a_pull_is_recovered_from() {
             "shard read qps exceed quota limits",
         ),
         Fault::Html(502),
+        Fault::Html(302),
+        Fault::Html(403),
+        Fault::Html(404),
+        Fault::Html(200),
         Fault::Drop,
         Fault::Reset,
         Fault::Slow(Duration::from_millis(20)),
@@ -111,21 +118,23 @@ fn everything_at_once_for_a_long_time() {
 #[test]
 fn a_clock_that_is_wrong_is_corrected_once_by_the_service() {
     let place = Place::new(2);
-    place.put(0..100);
-    place.fake.world().clock_offset = TimeDelta::hours(3);
-    let mut clock = None;
-    let summary = place
-        .pull_with(&quick(), &mut |event| {
-            if let Event::Clock(seconds) = event {
-                clock = Some(seconds);
-            }
-        })
-        .unwrap();
-    assert_eq!(summary.counts.flows, 100);
-    assert!(
-        clock.is_some_and(|seconds| (seconds - 3 * 3600).abs() < 60),
-        "{clock:?}"
-    );
+    for (hours, from) in [(3, 0), (-3, 100)] {
+        place.put(from..from + 100);
+        place.fake.world().clock_offset = TimeDelta::hours(hours);
+        let mut clock = None;
+        let summary = place
+            .pull_with(&quick(), &mut |event| {
+                if let Event::Clock(seconds) = event {
+                    clock = Some(seconds);
+                }
+            })
+            .unwrap();
+        assert_eq!(summary.counts.flows, 100);
+        assert!(
+            clock.is_some_and(|seconds| (seconds - hours * 3600).abs() < 60),
+            "{clock:?}"
+        );
+    }
 }
 
 /// Gives the next of its keys whenever the one before was refused.
@@ -225,6 +234,33 @@ fn a_service_that_stays_away_is_given_up_on_with_a_reason() {
 }
 
 #[test]
+fn a_body_that_trickles_is_not_waited_for() {
+    let place = Place::new(1);
+    place.put(0..20);
+    // Eight pieces of a kilobyte in all.
+    let trickle = Fault::Slow(Duration::from_millis(70));
+    for _ in 0..3 {
+        place
+            .fake
+            .world()
+            .faults
+            .push_back(("PullLogs", trickle.clone()));
+    }
+    let settings = ClientSettings {
+        read_timeout: Duration::from_millis(100),
+        ..client_settings(&place.fake)
+    };
+    let keys = Arc::new(flowaudit_ingest::sls::Fixed::new(credentials()));
+    let client = Client::new(settings, keys).unwrap();
+    let stop = Stop::default();
+    let summary = pull(&place.lake, &client, &quick(), &mut |_| {}, &stop).unwrap();
+    assert_eq!(summary.counts.flows, 20);
+    let world = place.fake.world();
+    assert!(world.faults.is_empty());
+    assert!(world.calls["PullLogs"] >= 4, "{:?}", world.calls);
+}
+
+#[test]
 fn one_shard_that_cannot_be_read_does_not_cost_what_the_others_gave() {
     let place = Place::new(1);
     place.put(0..100);
@@ -245,4 +281,94 @@ fn one_shard_that_cannot_be_read_does_not_cost_what_the_others_gave() {
     assert!(error.help().unwrap().contains("grant the action"));
     assert_eq!(place.pull(&quick()).unwrap().counts.flows, 100);
     place.check(0..200);
+}
+
+/// Surroundings without keys.
+fn nothing() -> Surroundings {
+    Surroundings {
+        variables: [(
+            "ALIBABA_CLOUD_ECS_METADATA_DISABLED".to_owned(),
+            "true".to_owned(),
+        )]
+        .into(),
+        home: None,
+        metadata_endpoint: "http://127.0.0.1:1".to_owned(),
+        sts_endpoint: None,
+        clock: Clock::system(),
+    }
+}
+
+/// Has keys, or not, or does not answer, by turns; the last turn stays.
+#[derive(Debug)]
+struct Moody(Mutex<Vec<Mood>>);
+
+#[derive(Debug, Clone, Copy)]
+enum Mood {
+    Given,
+    None,
+    Silent,
+}
+
+impl Provider for Moody {
+    fn get(&self) -> Getting<'_> {
+        let mut moods = self.0.lock().unwrap();
+        let mood = match moods.len() {
+            1 => moods[0],
+            _ => moods.remove(0),
+        };
+        Box::pin(async move {
+            match mood {
+                Mood::Given => Ok(Arc::new(credentials())),
+                Mood::None => Chain::new(nothing()).get().await,
+                Mood::Silent => std::future::pending().await,
+            }
+        })
+    }
+
+    fn reject(&self, _: &Arc<Credentials>) {}
+}
+
+#[test]
+fn whoever_gives_out_keys_may_be_away_for_a_while_but_not_for_ever() {
+    let run = |place: &Place, moods: &[Mood], stop: &Stop| {
+        let settings = ClientSettings {
+            patience: Some(Duration::from_secs(2)),
+            ..client_settings(&place.fake)
+        };
+        let keys = Arc::new(Moody(Mutex::new(moods.to_vec())));
+        let client = Client::new(settings, keys).unwrap();
+        pull(&place.lake, &client, &quick(), &mut |_| {}, stop)
+    };
+    let place = Place::new(2);
+    place.put(0..100);
+    let moods = [
+        Mood::Given,
+        Mood::None,
+        Mood::Silent,
+        Mood::None,
+        Mood::Given,
+    ];
+    let summary = run(&place, &moods, &Stop::default()).unwrap();
+    assert_eq!(summary.counts.flows, 100);
+    // Who never had any is not kept waiting.
+    let begun = Instant::now();
+    let Err(IngestError::Sls(error)) = run(&place, &[Mood::None], &Stop::default()) else {
+        panic!("there are no keys");
+    };
+    assert_eq!(error.class(), Class::Denied);
+    assert!(error.help().is_some() && begun.elapsed() < Duration::from_secs(1));
+    for moods in [&[Mood::Silent][..], &[Mood::Given, Mood::Given, Mood::None]] {
+        assert!(run(&place, moods, &Stop::default()).is_err());
+    }
+    // The wish to end is heard meanwhile.
+    let stop = Stop::default();
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| run(&place, &[Mood::Given, Mood::Silent], &stop));
+        std::thread::sleep(Duration::from_millis(300));
+        stop.stop();
+        running.join().unwrap().unwrap();
+    });
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    place.check(0..100);
 }

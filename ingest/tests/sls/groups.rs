@@ -1,14 +1,16 @@
 //! Three ingesters share a logstore as a consumer group; one is killed, one is stopped past its lease and goes on.
 
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flowaudit_ingest::Stop;
-use flowaudit_ingest::sls::{GroupSettings, PullSettings, pull};
+use flowaudit_ingest::sls::{Class, Client, Fixed, GroupSettings, PullSettings, PullSummary, pull};
 use flowaudit_lake::{Lake, Table};
 
-use crate::common::{Place, check_once, client, quick};
+use crate::common::{Place, check_once, client, client_settings, credentials, quick};
 use crate::crash::client_of;
+use crate::fake::world::Fault;
 
 const DIR: &str = "FLOWAUDIT_SLS_GROUP_DIR";
 const PROXY: &str = "FLOWAUDIT_SLS_GROUP_PROXY";
@@ -171,4 +173,122 @@ fn a_consumer_alone_is_told_about_children_when_their_parents_are_finished() {
         running.join().unwrap().unwrap();
     });
     check_once(&place.lake, 0..800);
+}
+
+/// Reads alone in a group while `while_it_runs` happens; what came of it.
+fn alone(
+    place: &Place,
+    while_it_runs: impl FnOnce(),
+) -> Result<PullSummary, flowaudit_ingest::IngestError> {
+    let stop = Stop::default();
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| {
+            let mut client = client_settings(&place.fake);
+            client.patience = None;
+            let client = Client::new(client, Arc::new(Fixed::new(credentials()))).unwrap();
+            let settings = PullSettings {
+                signals: false,
+                ..settings("pod-0")
+            };
+            pull(&place.lake, &client, &settings, &mut |_| {}, &stop)
+        });
+        while_it_runs();
+        stop.stop();
+        running.join().unwrap()
+    })
+}
+
+fn calls(place: &Place, name: &str) -> u64 {
+    let world = place.fake.world();
+    world.calls.get(name).copied().unwrap_or_default()
+}
+
+#[test]
+fn a_group_that_somebody_removes_is_made_again_without_haste() {
+    let place = Place::new(2);
+    place.put(0..400);
+    let summary = alone(&place, || {
+        wait_until("the first records", || flows(&place.lake) >= 400);
+        let before = calls(&place, "HeartBeat");
+        let begun = Instant::now();
+        place.fake.world().groups.remove(GROUP);
+        place.put(400..800);
+        wait_until("the group is there again", || assigned(&place) == (1, 2));
+        wait_until("the records of after", || flows(&place.lake) >= 800);
+        let beats = calls(&place, "HeartBeat") - before;
+        let expected = begun.elapsed().as_millis() as u64 / 300 + 5;
+        assert!(beats <= expected, "{beats} heartbeats, {expected} expected");
+    });
+    assert_eq!(summary.unwrap().counts.flows, 800);
+    check_once(&place.lake, 0..800);
+}
+
+#[test]
+fn a_group_that_never_comes_back_ends_the_run_with_a_reason() {
+    let place = Place::new(2);
+    place.put(0..400);
+    let ended = alone(&place, || {
+        wait_until("the first records", || flows(&place.lake) >= 400);
+        let gone = Fault::Refuse(404, "ConsumerGroupNotExist", "consumer group not exist");
+        let faults = std::iter::repeat_n(("HeartBeat", gone), 10_000);
+        place.fake.world().faults.extend(faults);
+        wait_until("it is given up", || {
+            calls(&place, "CreateConsumerGroup") > 5
+        });
+        std::thread::sleep(Duration::from_secs(1));
+    });
+    let Err(flowaudit_ingest::IngestError::Sls(error)) = ended else {
+        panic!("no error of the service: {ended:?}");
+    };
+    assert_eq!((error.call, error.class()), ("HeartBeat", Class::Group));
+    assert!(calls(&place, "HeartBeat") < 60);
+    check_once(&place.lake, 0..400);
+}
+
+#[test]
+fn a_lease_is_kept_however_long_checkpoints_take() {
+    let place = Place::new(2);
+    place.put(0..400);
+    let busy = Fault::Refuse(500, "InternalServerError", "x");
+    let faults = std::iter::repeat_n(("UpdateCheckPoint", busy), 1_000_000);
+    place.fake.world().faults.extend(faults);
+    let summary = alone(&place, || {
+        wait_until("the first records", || flows(&place.lake) >= 400);
+        // Much longer than the lease.
+        for n in 0..12 {
+            std::thread::sleep(Duration::from_millis(500));
+            place.put(400 + n * 40..440 + n * 40);
+            let world = place.fake.world();
+            let beaten = world.groups[GROUP].consumers["pod-0"].0.elapsed();
+            assert!(
+                beaten < Duration::from_secs(2),
+                "no heartbeat for {beaten:?}"
+            );
+        }
+        wait_until("all records", || flows(&place.lake) >= 880);
+        place.fake.world().faults.clear();
+        wait_until("the checkpoints", || {
+            place.fake.world().groups[GROUP].checkpoints.len() == 2
+        });
+    });
+    assert_eq!(summary.unwrap().counts.flows, 880);
+    check_once(&place.lake, 0..880);
+}
+
+/// Whoever gives two processes one name has both read everything: the lake takes each record once all the same.
+#[test]
+fn two_of_one_name_double_nothing() {
+    let place = Place::new(3);
+    place.fake.world().groups_max = 20;
+    place.put(0..10_000);
+    let twins = [spawn(&place, "pod-0"), spawn(&place, "pod-0")];
+    wait_until("the first reads", || flows(&place.lake) > 0);
+    place.put(10_000..20_000);
+    wait_until("everything is in the lake", || flows(&place.lake) >= 20_000);
+    for mut child in twins {
+        signal(&child, "-TERM");
+        assert!(child.wait().unwrap().success());
+    }
+    check_once(&place.lake, 0..20_000);
+    assert_eq!((place.gaps().len(), place.rejects().len()), (0, 0));
 }

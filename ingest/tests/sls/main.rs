@@ -14,6 +14,10 @@ mod faults;
 #[cfg(test)]
 mod groups;
 #[cfg(test)]
+mod large;
+#[cfg(test)]
+mod lies;
+#[cfg(test)]
 mod past;
 #[cfg(test)]
 mod query;
