@@ -12,7 +12,7 @@ use object_store::path::Path;
 use object_store::{Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode};
 
 use crate::bucket::{BUCKET, bare, client, fresh, owner, quick};
-use crate::fake_oss::http::{Reply, Server};
+use crate::fake_oss::http::{Reply, Request, Server};
 use crate::fake_oss::{FakeOss, Fault};
 
 fn content(length: usize) -> Bytes {
@@ -71,28 +71,108 @@ async fn what_does_not_pass_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_to_a_creation_is_handed_on() {
-    for fault in [Fault::AnswerLost, Fault::DoneAndRefused(500)] {
+async fn a_lost_answer_to_a_creation_is_found_out() {
+    let creates = |request: &Request| request.method == "PUT";
+    for fault in [
+        Fault::AnswerLost,
+        Fault::DoneAndRefused(500),
+        Fault::DoneAndRefused(503),
+    ] {
+        for times in [1, 3, 100] {
+            let (fake, oss) = fresh();
+            let path = Path::from("record");
+            fake.fail(fault, 0, times, creates);
+            let put = oss.put_opts(&path, "one".into(), PutMode::Create.into());
+            put.await.unwrap();
+            assert_eq!(read(&oss, "record").await.unwrap(), "one");
+            // Another's is not taken for one's own.
+            fake.calm();
+            fake.fail(fault, 0, times, creates);
+            let put = oss.put_opts(&path, "two".into(), PutMode::Create.into());
+            assert!(put.await.is_err());
+            fake.calm();
+            assert_eq!(read(&oss, "record").await.unwrap(), "one");
+        }
+        // Who cannot even read has to say so.
         let (fake, oss) = fresh();
+        fake.fail(fault, 0, 100, |_| true);
         let path = Path::from("record");
-        fake.fail(fault, 0, 1, |_| true);
         let put = oss.put_opts(&path, "one".into(), PutMode::Create.into());
         let error = put.await.unwrap_err();
         assert!(!matches!(error, Error::AlreadyExists { .. }), "{error}");
-        assert_eq!(fake.take_log().len(), 1, "it was not tried again");
-        let put = oss.put_opts(&path, "two".into(), PutMode::Create.into());
-        assert!(matches!(
-            put.await.unwrap_err(),
-            Error::AlreadyExists { .. }
-        ));
-        assert_eq!(read(&oss, "record").await.unwrap(), "one");
     }
-    // What was turned away was surely not done.
     let (fake, oss) = fresh();
-    fake.fail(Fault::Refused(503, "ServiceUnavailable"), 0, 2, |_| true);
     let path = Path::from("record");
+    oss.put(&path, "one".into()).await.unwrap();
+    fake.fail(Fault::AnswerLost, 0, 1, creates);
+    let put = oss.put_opts(&path, "two".into(), PutMode::Create.into());
+    assert!(matches!(
+        put.await.unwrap_err(),
+        Error::AlreadyExists { .. }
+    ));
+    // Without a try before, the same bytes are another's.
     let put = oss.put_opts(&path, "one".into(), PutMode::Create.into());
-    put.await.unwrap();
+    assert!(matches!(
+        put.await.unwrap_err(),
+        Error::AlreadyExists { .. }
+    ));
+}
+
+#[tokio::test]
+async fn a_lost_answer_to_the_end_of_an_upload_is_found_out() {
+    for fault in [Fault::AnswerLost, Fault::DoneAndRefused(500)] {
+        let (fake, oss) = fresh();
+        let path = Path::from("large");
+        let mut upload = oss.put_multipart(&path).await.unwrap();
+        for _ in 0..2 {
+            upload.put_part(content(6 << 20).into()).await.unwrap();
+        }
+        fake.fail(fault, 0, 1, |request| {
+            request.method == "POST" && request.query.contains("uploadId")
+        });
+        upload.complete().await.unwrap();
+        assert_eq!(fake.calm(), 0);
+        assert_eq!(oss.head(&path).await.unwrap().size, 12 << 20);
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_answer_of_the_service_is_asked_for_again() {
+    for fault in [
+        Fault::Html(200),
+        Fault::Html(302),
+        Fault::Html(404),
+        Fault::Halved,
+        Fault::CutAfter(100),
+    ] {
+        let (fake, oss) = fresh();
+        for n in 0..20 {
+            let path = Path::from(format!("d/{n:02}"));
+            oss.put(&path, content(100).into()).await.unwrap();
+        }
+        let query = ListQuery {
+            prefix: "d/".to_string(),
+            ..ListQuery::default()
+        };
+        fake.fail(fault, 0, 2, |_| true);
+        let page = oss.list_page(&query).await.unwrap();
+        assert_eq!((page.objects.len(), fake.calm()), (20, 0), "{fault:?}");
+        fake.fail(fault, 0, 100, |_| true);
+        let error = oss.list_page(&query).await.unwrap_err();
+        assert!(error.help().is_some(), "{error}");
+        fake.calm();
+        if let Fault::Html(_) = fault {
+            let tag = page.objects[3].e_tag.clone();
+            let path = Path::from("d/03");
+            let get = || oss.get_opts(&path, GetOptions::new().with_if_match(tag.clone()));
+            fake.fail(fault, 0, 2, |_| true);
+            let found = get().await.unwrap().bytes().await.unwrap();
+            assert_eq!(found, content(100));
+            fake.fail(fault, 0, 100, |_| true);
+            let error = get().await.unwrap_err();
+            assert!(matches!(cause(&error), OssError::Garbage(_)), "{error}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -144,6 +224,27 @@ async fn a_slow_body_is_waited_for_and_a_silent_one_asked_for_again() {
     fake.fail(Fault::Slow(Duration::from_secs(60)), 0, 1, |_| true);
     assert_eq!(read(&oss, "a").await.unwrap(), content(10_000));
     assert_eq!(fake.take_log().len(), 2);
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_is_asked_for_again_and_then_given_up() {
+    let (fake, _) = fresh();
+    let impatient = Retries {
+        silence: Duration::from_millis(60),
+        ..quick()
+    };
+    let oss = client(&fake, owner(), impatient);
+    oss.put(&Path::from("a"), content(10_000).into())
+        .await
+        .unwrap();
+    let trickle = Fault::Trickle(Duration::from_millis(5));
+    fake.fail(trickle, 0, 2, |_| true);
+    assert_eq!(read(&oss, "a").await.unwrap(), content(10_000));
+    assert_eq!(fake.calm(), 0);
+    fake.fail(trickle, 0, 100, |_| true);
+    let error = read(&oss, "a").await.unwrap_err();
+    assert!(matches!(cause(&error), OssError::Connection(_)), "{error}");
+    assert!(oss.list_page(&ListQuery::default()).await.is_err());
 }
 
 #[tokio::test]

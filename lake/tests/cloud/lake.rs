@@ -205,6 +205,23 @@ fn every_request_may_fail_or_lose_its_answer() {
     }
 }
 
+/// Every creation is done and its answer lost: stage, files and record are known for one's own, and published once.
+#[test]
+fn a_writer_is_not_refused_because_of_itself() {
+    for fault in [Fault::AnswerLost, Fault::DoneAndRefused(503)] {
+        let (fake, oss) = fresh();
+        let store: Arc<dyn Store> = Arc::new(on_oss(oss, Clock::system()));
+        prepare(store.clone());
+        let seen = std::sync::Mutex::new(std::collections::BTreeSet::new());
+        fake.fail(fault, 0, u64::MAX, move |request| {
+            request.method == "PUT" && seen.lock().unwrap().insert(request.path.clone())
+        });
+        assert!(change(store.clone()).unwrap().is_none());
+        fake.calm();
+        assert!(check_whole_or_without(store, true));
+    }
+}
+
 #[test]
 fn a_file_of_many_parts() {
     use std::io::Write;

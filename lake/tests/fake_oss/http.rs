@@ -48,6 +48,8 @@ pub(crate) enum Delivery {
     CutAfter(usize),
     /// A pause in the middle of the body.
     Slowly(Duration),
+    /// The body byte by byte, with a pause after each.
+    Trickling(Duration),
 }
 
 #[derive(Debug, Clone, Default)]
@@ -213,6 +215,12 @@ fn write_reply(mut stream: &TcpStream, reply: &Reply, head: bool) -> Option<()> 
             stream.write_all(first).ok()?;
             std::thread::sleep(pause);
             stream.write_all(second).ok()?;
+        }
+        Delivery::Trickling(pause) => {
+            for byte in &reply.body {
+                stream.write_all(&[*byte]).ok()?;
+                std::thread::sleep(pause);
+            }
         }
         _ => stream.write_all(&reply.body).ok()?,
     }

@@ -38,6 +38,12 @@ pub(crate) enum Fault {
     Slow(Duration),
     /// One bit of the body of the answer is another.
     Flipped,
+    /// The body of the answer comes byte by byte.
+    Trickle(Duration),
+    /// The page of a proxy.
+    Html(u16),
+    /// Half of the body, with a length that fits.
+    Halved,
 }
 
 /// A fault for some requests.
@@ -173,6 +179,11 @@ fn answer(state: &Mutex<State>, request: &Request) -> Reply {
                 ..Reply::default()
             };
         }
+        Some(Fault::Html(status)) => {
+            return Reply::new(status, "<html><body>Please log in</body></html>")
+                .header("Content-Type", "text/html")
+                .header("Last-Modified", http::http_date(now));
+        }
         _ => None,
     };
     let done = turned_away
@@ -220,6 +231,8 @@ fn answer(state: &Mutex<State>, request: &Request) -> Reply {
         Some(Fault::DoneAndRefused(status)) => return Reply::new(status, ""),
         Some(Fault::CutAfter(bytes)) => reply.delivery = Delivery::CutAfter(bytes),
         Some(Fault::Slow(pause)) => reply.delivery = Delivery::Slowly(pause),
+        Some(Fault::Trickle(pause)) => reply.delivery = Delivery::Trickling(pause),
+        Some(Fault::Halved) => reply.body.truncate(reply.body.len() / 2),
         Some(Fault::Flipped) => {
             if let Some(byte) = reply.body.first_mut() {
                 *byte ^= 1;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -12,12 +12,48 @@ use reqwest::redirect::Policy;
 use reqwest::{Method, Response, StatusCode};
 
 use super::address::Address;
-use super::error::{Class, OssError, Refusal};
+use super::error::{Class, OssError, Refusal, masked};
 use super::sign::{Signable, UNSIGNED_PAYLOAD, v4, v4_time};
-use crate::cloud::credentials::{Chain, Clock};
+use crate::cloud::credentials::{Chain, Clock, Credentials};
 
 /// Answers that are read whole: listings of a thousand keys of a kilobyte, escaped.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// After three times [`Retries::silence`] a body must have come at this rate, in bytes per second.
+const RATE_MIN: f64 = 4096.0;
+
+/// How long was waited for a body, and what came. What its reader does meanwhile is not counted.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    /// The next piece; an error where they only trickle: waiting for the rest would take days.
+    pub(super) async fn next(
+        &mut self,
+        response: &mut Response,
+        silence: Duration,
+    ) -> Result<Option<Bytes>, OssError> {
+        let begun = Instant::now();
+        let piece = response.chunk().await.map_err(connection)?;
+        self.waited += begun.elapsed();
+        self.bytes += piece.as_ref().map_or(0, Bytes::len) as u64;
+        let trickles = (self.bytes as f64) < RATE_MIN * self.waited.as_secs_f64();
+        if piece.is_some() && trickles && self.waited > 3 * silence {
+            let seconds = self.waited.as_secs();
+            let text = format!("only {} bytes came in {seconds} s", self.bytes);
+            return Err(OssError::Connection(text));
+        }
+        Ok(piece)
+    }
+
+    /// Whether enough came to call the connection a good one.
+    pub(super) fn is_good(&self) -> bool {
+        self.bytes >= 64 * 1024
+    }
+}
 
 /// How often and how patiently a request is tried again.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +81,7 @@ impl Default for Retries {
 
 impl Retries {
     /// The wait before try number `attempt`, counted from 1: between half and all of what doubling gives.
-    pub(super) fn wait(&self, attempt: u32) -> Duration {
+    pub fn wait(&self, attempt: u32) -> Duration {
         let doubled = self.first_wait.saturating_mul(1 << attempt.min(16));
         let full = doubled.min(self.longest_wait);
         let jitter = RandomState::new().hash_one(attempt) % 1000;
@@ -63,6 +99,8 @@ pub(super) struct Call {
     pub(super) body: Bytes,
     /// Whether doing it twice is as good as once, so that a lost answer is no obstacle to trying again.
     pub(super) repeatable: bool,
+    /// Whether only the caller tries it again, who knows what a second answer means.
+    pub(super) once: bool,
 }
 
 impl Call {
@@ -74,6 +112,7 @@ impl Call {
             headers: BTreeMap::new(),
             body: Bytes::new(),
             repeatable: true,
+            once: false,
         }
     }
 
@@ -167,7 +206,7 @@ impl Client {
                             corrected = true;
                             continue;
                         }
-                        Class::Retry if !unsure => error,
+                        Class::Retry if !unsure && !call.once => error,
                         _ => return Err(error),
                     }
                 }
@@ -221,7 +260,19 @@ impl Client {
         if response.status().is_success() {
             return Ok(response);
         }
-        let error = refused(response).await;
+        let error = match refused(response, &credentials, shared.retries.silence).await {
+            // A proxy's page: the service says why. To `HEAD` it cannot, and old buckets say nothing in a header either.
+            OssError::Refused(refusal)
+                if refusal.code.is_empty()
+                    && call.method != Method::HEAD
+                    && (300..500).contains(&refusal.status)
+                    && ![304, 408, 429].contains(&refusal.status) =>
+            {
+                let text = format!("HTTP {} without an error of OSS", refusal.status);
+                OssError::Garbage(text)
+            }
+            error => error,
+        };
         match error.class() {
             Class::Credentials => shared.chain.reject(&credentials),
             Class::Clock => self.correct_clock(error.refusal()),
@@ -258,9 +309,9 @@ impl Client {
         let mut attempt = 0;
         loop {
             let mut response = self.send(call).await?;
-            match read_all(&mut response).await {
+            match read_all(&mut response, self.shared.retries.silence).await {
                 Ok(body) => return Ok((response, body)),
-                Err(error) if call.repeatable && error.class() == Class::Retry => {
+                Err(error) if call.repeatable && !call.once && error.class() == Class::Retry => {
                     attempt += 1;
                     if attempt >= self.shared.retries.attempts {
                         return Err(error);
@@ -279,9 +330,9 @@ pub(super) fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> 
 }
 
 /// The whole body, up to a bound.
-async fn read_all(response: &mut Response) -> Result<Vec<u8>, OssError> {
-    let mut body = Vec::new();
-    while let Some(piece) = response.chunk().await.map_err(connection)? {
+async fn read_all(response: &mut Response, silence: Duration) -> Result<Vec<u8>, OssError> {
+    let (mut body, mut pace) = (Vec::new(), Pace::default());
+    while let Some(piece) = pace.next(response, silence).await? {
         if body.len() + piece.len() > ANSWER_BYTES_MAX {
             return Err(OssError::Garbage("it does not end".to_string()));
         }
@@ -290,23 +341,28 @@ async fn read_all(response: &mut Response) -> Result<Vec<u8>, OssError> {
     Ok(body)
 }
 
-/// What an answer without success says. To `HEAD` it has no body, and the XML stands in a header.
-async fn refused(mut response: Response) -> OssError {
+/// What an answer without success says, without what was signed with. To `HEAD` it has no body, and the XML stands in a
+/// header.
+async fn refused(mut response: Response, credentials: &Credentials, silence: Duration) -> OssError {
     use base64::Engine;
     let status = response.status();
     let in_header = header(&response, "x-oss-err")
         .and_then(|text| base64::engine::general_purpose::STANDARD.decode(text).ok());
     let date = header(&response, "date").map(str::to_string);
-    let body = read_all(&mut response).await.unwrap_or_default();
+    let body = read_all(&mut response, silence).await.unwrap_or_default();
     let body = if body.is_empty() {
         in_header.unwrap_or_default()
     } else {
         body
     };
-    let mut refusal = Refusal::parse(status.as_u16(), &body);
+    let secrets = [
+        credentials.token().unwrap_or_default(),
+        credentials.secret(),
+    ];
+    let mut refusal = Refusal::read(status.as_u16(), &body, &secrets);
     if refusal.request_id.is_empty() {
-        let id = header(&response, "x-oss-request-id");
-        refusal.request_id = id.unwrap_or_default().chars().take(100).collect();
+        let id = header(&response, "x-oss-request-id").unwrap_or_default();
+        refusal.request_id = masked(id, &secrets).chars().take(100).collect();
     }
     if refusal.server_time.is_none() && status == StatusCode::FORBIDDEN {
         let date = date.and_then(|date| DateTime::parse_from_rfc2822(&date).ok());

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::sign::encode;
 use crate::cloud::credentials::CredentialsError;
 
 /// Why a request was not answered as asked.
@@ -71,12 +72,27 @@ struct ErrorBody {
     server_time: Option<String>,
 }
 
+/// A text of the service without secrets, as they are or as a URL has them: it may repeat what it was sent.
+pub(super) fn masked(text: &str, secrets: &[&str]) -> String {
+    let mut text = text.to_string();
+    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+        text = text.replace(secret, "***");
+        text = text.replace(&encode(secret, false), "***");
+    }
+    text
+}
+
 impl Refusal {
     /// From the status and the body, which is XML or nothing.
     pub fn parse(status: u16, body: &[u8]) -> Self {
+        Self::read(status, body, &[])
+    }
+
+    /// The same, with secrets taken out.
+    pub fn read(status: u16, body: &[u8], secrets: &[&str]) -> Self {
         let text = String::from_utf8_lossy(body);
         let body: ErrorBody = quick_xml::de::from_str(&text).unwrap_or_default();
-        let short = |text: String| text.chars().take(500).collect();
+        let short = |text: String| masked(&text, secrets).chars().take(500).collect();
         Self {
             status,
             code: short(body.code),
@@ -133,8 +149,9 @@ impl OssError {
     pub(super) fn class(&self) -> Class {
         match self {
             Self::Refused(refusal) => refusal.class(),
-            Self::Connection(_) | Self::Checksum { .. } => Class::Retry,
-            Self::Garbage(_) | Self::Credentials(_) => Class::Stop,
+            // What is no answer of the service comes from somewhere on the way.
+            Self::Connection(_) | Self::Checksum { .. } | Self::Garbage(_) => Class::Retry,
+            Self::Credentials(_) => Class::Stop,
         }
     }
 
@@ -246,6 +263,21 @@ mod tests {
             "HTTP 502"
         );
         assert_eq!(Refusal::parse(500, &[0xff, 0]).shown(), "HTTP 500");
+    }
+
+    #[test]
+    fn secrets_that_the_service_repeats_are_taken_out() {
+        let secrets = ["CAIS+token/==", "s3cret"];
+        let long = "x".repeat(490);
+        let body = format!(
+            "<Error><Code>s3cret</Code><Message>{long}CAIS+token/== CAIS%2Btoken%2F%3D%3D</Message>\
+             <RequestId>CAIS+token/==</RequestId><Endpoint>s3cret</Endpoint></Error>"
+        );
+        for status in [400, 403, 500] {
+            let refusal = Refusal::read(status, body.as_bytes(), &secrets);
+            let said = format!("{} {refusal:?}", refusal.shown());
+            assert!(!said.contains("CAIS") && !said.contains("s3cret"), "{said}");
+        }
     }
 
     #[test]

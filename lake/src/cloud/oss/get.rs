@@ -9,7 +9,7 @@ use object_store::path::Path;
 use object_store::{Error, GetOptions, GetRange, GetResult, GetResultPayload, ObjectMeta, Result};
 use reqwest::{Method, Response, StatusCode};
 
-use super::client::{Call, Client, connection, header};
+use super::client::{Call, Client, Pace, header};
 use super::error::{Class, OssError};
 use super::meta::read_attributes;
 
@@ -45,11 +45,32 @@ pub(super) async fn get(
             .header("range", shown(range, key)?)
             .header("x-oss-range-behavior", "standard");
     }
-    let response = client.send(&call).await;
+    let retries = *client.retries();
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        match ask(client, &call, location, options.range.is_some()).await {
+            // A page of a proxy is no object.
+            Err(Error::Generic { source, .. })
+                if attempt < retries.attempts
+                    && matches!(source.downcast_ref(), Some(OssError::Garbage(_))) =>
+            {
+                tokio::time::sleep(retries.wait(attempt)).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// Asks, and looks at the head of the answer.
+async fn ask(client: &Client, call: &Call, location: &Path, ranged: bool) -> Result<GetResult> {
+    let key = location.as_ref();
+    let head = call.method == Method::HEAD;
+    let response = client.send(call).await;
     let response = response.map_err(|error| error.for_object(key))?;
     let garbage = |text: &str| OssError::Garbage(text.to_string()).for_object(key);
     let partial = response.status() == StatusCode::PARTIAL_CONTENT;
-    if options.range.is_some() && !options.head && !partial {
+    if ranged && !head && !partial {
         return Err(garbage("a range was asked for and the whole object came"));
     }
     let length: u64 = header(&response, "content-length")
@@ -63,8 +84,16 @@ pub(super) async fn get(
         false => (0..length, length),
     };
     let meta = meta(&response, location, size).ok_or_else(|| garbage("it has no time"))?;
+    let wanted = call
+        .headers
+        .get("if-match")
+        .map(|tag| tag.trim_matches('"'));
+    let found = meta.e_tag.as_deref().map(|tag| tag.trim_matches('"'));
+    if wanted.is_some_and(|wanted| !wanted.contains([',', '*']) && Some(wanted) != found) {
+        return Err(garbage("it is not of the object that was asked for"));
+    }
     let attributes = read_attributes(response.headers());
-    let payload = match options.head {
+    let payload = match head {
         true => futures_util::stream::empty().boxed(),
         false => body(client, response, key, range.clone(), &meta),
     };
@@ -119,6 +148,8 @@ struct Body {
     left: Range<u64>,
     response: Option<Response>,
     attempt: u32,
+    /// Of this connection.
+    pace: Pace,
     /// Only while the whole object is read from its beginning.
     checksum: Option<(crc_fast::Digest, u64)>,
 }
@@ -140,6 +171,7 @@ fn body(
         left: range,
         response: Some(response),
         attempt: 0,
+        pace: Pace::default(),
         checksum: expected.filter(|_| whole).map(|expected| {
             let digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Xz);
             (digest, expected)
@@ -156,6 +188,7 @@ fn body(
 impl Body {
     /// The next piece; a connection that breaks is made again for the rest, of the same object.
     async fn next(&mut self) -> Result<Option<Bytes>, OssError> {
+        let retries = *self.client.retries();
         loop {
             if self.left.is_empty() {
                 return self.end().map(|()| None);
@@ -164,11 +197,12 @@ impl Body {
                 None => match self.ask_again().await {
                     Ok(response) => {
                         self.response = Some(response);
+                        self.pace = Pace::default();
                         continue;
                     }
                     Err(error) => error,
                 },
-                Some(response) => match response.chunk().await {
+                Some(response) => match self.pace.next(response, retries.silence).await {
                     Ok(Some(piece)) if piece.is_empty() => continue,
                     Ok(Some(piece)) => {
                         let length = piece.len() as u64;
@@ -177,19 +211,20 @@ impl Body {
                             return Err(OssError::Garbage(text));
                         }
                         self.left.start += length;
-                        self.attempt = 0;
+                        if self.pace.is_good() {
+                            self.attempt = 0;
+                        }
                         if let Some((digest, _)) = &mut self.checksum {
                             digest.update(&piece);
                         }
                         return Ok(Some(piece));
                     }
                     Ok(None) => OssError::Connection("the body ended early".to_string()),
-                    Err(error) => connection(error),
+                    Err(error) => error,
                 },
             };
             self.response = None;
             self.attempt += 1;
-            let retries = *self.client.retries();
             if failed.class() != Class::Retry || self.attempt >= retries.attempts {
                 return Err(failed);
             }

@@ -56,6 +56,8 @@ struct Answer {
     encoding_type: Option<String>,
     is_truncated: bool,
     #[serde(default)]
+    key_count: Option<usize>,
+    #[serde(default)]
     next_continuation_token: Option<String>,
     #[serde(default)]
     contents: Vec<Contents>,
@@ -97,8 +99,41 @@ impl Client {
                 call = call.query(name, value);
             }
         }
-        let (_, body) = self.fetch(&call).await?;
-        parse_page(&body)
+        let retries = *self.retries();
+        let mut attempt = 0;
+        loop {
+            let (_, body) = self.fetch(&call).await?;
+            let page = parse_page(&body).and_then(|page| page.answering(query, max_keys));
+            attempt += 1;
+            match page {
+                // A page of a proxy, or one that was damaged on its way.
+                Err(OssError::Garbage(_)) if attempt < retries.attempts => {
+                    tokio::time::sleep(retries.wait(attempt)).await;
+                }
+                page => return page,
+            }
+        }
+    }
+}
+
+impl Page {
+    /// The page, if it can be the answer to the question: what it lacks would never be asked for again.
+    fn answering(self, query: &ListQuery, max_keys: usize) -> Result<Self, OssError> {
+        let keys = self.objects.iter().map(|object| &object.key);
+        let after = query.start_after.as_deref().unwrap_or_default();
+        let is_listed = |key: &String| key.starts_with(&query.prefix) && key.as_str() > after;
+        let what = match () {
+            () if self.objects.len() + self.common_prefixes.len() > max_keys => {
+                "more keys than were asked for"
+            }
+            () if !keys.clone().all(is_listed) => "keys that were not asked for",
+            () if !keys.is_sorted_by(|a, b| a < b) => "keys that are not in order",
+            () if self.next.is_some() && self.next == query.continuation_token => {
+                "a next page that is this one"
+            }
+            () => return Ok(self),
+        };
+        Err(OssError::Garbage(format!("listing: it has {what}")))
     }
 }
 
@@ -108,6 +143,12 @@ pub fn parse_page(body: &[u8]) -> Result<Page, OssError> {
     let text = std::str::from_utf8(body).map_err(|error| garbage(error.to_string()))?;
     let answer: Answer =
         quick_xml::de::from_str(text).map_err(|error| garbage(error.to_string()))?;
+    let found = answer.contents.len() + answer.common_prefixes.len();
+    if let Some(announced) = answer.key_count.filter(|count| *count != found) {
+        return Err(garbage(format!(
+            "it says it has {announced} keys and has {found}"
+        )));
+    }
     let encoded = answer.encoding_type.as_deref() == Some("url");
     let decoded = |text: String| match encoded {
         true => decode(&text).ok_or_else(|| garbage("a key is not UTF-8".to_string())),
@@ -190,6 +231,9 @@ mod tests {
         for body in [
             "",
             "<html>",
+            "<ListBucketResult><IsTruncated>false</IsTruncated><KeyCount>1</KeyCount></ListBucketResult>",
+            "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>a</Key><Size>1</Size>\
+             <LastModified>2025-08-01T08:30:00Z</LastModified></Contents>",
             "<ListBucketResult></ListBucketResult>",
             "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
             "<ListBucketResult><EncodingType>url</EncodingType><IsTruncated>false</IsTruncated><Contents><Key>%zz</Key>\

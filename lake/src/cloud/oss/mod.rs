@@ -4,9 +4,10 @@
 //! [`PutMode::Update`](object_store::PutMode::Update): OSS can create an object only if it is absent
 //! (`x-oss-forbid-overwrite`), not replace only what one has seen.
 //!
-//! Requests are tried again with growing waits while that is safe; a lost answer to "create if absent" is not, and is
-//! handed to the caller. A body that breaks off is continued with a range on the same ETag. What was read or
-//! written whole is held against the service's CRC-64.
+//! Requests are tried again with growing waits. After a lost answer to "create if absent" what is there is read and
+//! compared, so that a writer is not refused because of itself. A body that breaks off is continued with a range on the
+//! same ETag. What was read or written whole is held against the service's CRC-64. A page that a proxy puts in place of an
+//! answer, or a listing that lacks keys it counts, is asked for again.
 
 mod address;
 mod client;
@@ -63,6 +64,11 @@ impl Oss {
     /// Where the bucket is.
     pub fn address(&self) -> &Address {
         self.client.address()
+    }
+
+    /// How often and how patiently requests are tried again.
+    pub fn retries(&self) -> &Retries {
+        self.client.retries()
     }
 
     /// One page of a listing, with whatever keys the bucket has: the trait's listings refuse those it cannot name.

@@ -1,4 +1,7 @@
 //! Writing objects: whole, in parts, by copying; and removing them.
+//!
+//! "Create if absent" after a lost answer may be refused because of the object that it made itself. So it is tried again,
+//! and where that is refused, what is there is read and compared: the same bytes are ours.
 
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt};
@@ -14,7 +17,7 @@ use reqwest::{Method, Response};
 use serde::Deserialize;
 
 use super::client::{Call, Client, header};
-use super::error::OssError;
+use super::error::{Class, OssError};
 use super::list::PAGE_KEYS;
 use super::meta::attribute_headers;
 use super::sign::encode;
@@ -38,7 +41,7 @@ pub(super) async fn put(
         PutMode::Overwrite => {}
         PutMode::Create => {
             call = call.header(FORBID_OVERWRITE, "true");
-            call.repeatable = false;
+            call.once = true;
         }
         PutMode::Update(_) => {
             return Err(Error::NotImplemented {
@@ -50,8 +53,57 @@ pub(super) async fn put(
     if !options.tags.encoded().is_empty() {
         call = call.header("x-oss-tagging", options.tags.encoded());
     }
-    let stored = store(client, &call).await;
+    let stored = match call.once {
+        true => create(client, &call, key).await,
+        false => store(client, &call).await,
+    };
     stored.map_err(|error| error.for_object(key))
+}
+
+/// Stores an object where none has its key, and knows its own after a lost answer.
+async fn create(client: &Client, call: &Call, key: &str) -> Result<PutResult, OssError> {
+    let retries = *client.retries();
+    let mut attempt = 0;
+    loop {
+        let error = match store(client, call).await {
+            Ok(stored) => return Ok(stored),
+            Err(error) => error,
+        };
+        let exists = |refusal: &super::error::Refusal| refusal.code == "FileAlreadyExists";
+        let refused = error.refusal().is_some_and(exists);
+        let again = !refused && error.class() == Class::Retry;
+        let over = attempt + 1 >= retries.attempts;
+        if attempt > 0 && (refused || again && over) {
+            // One of the tries before may have made it.
+            match stored_already(client, key, &call.body).await {
+                Ok(Some(stored)) => return Ok(stored),
+                Err(unknown) if refused => return Err(unknown),
+                Ok(None) | Err(_) => return Err(error),
+            }
+        }
+        if !again || over {
+            return Err(error);
+        }
+        attempt += 1;
+        tokio::time::sleep(retries.wait(attempt)).await;
+    }
+}
+
+/// Whether the object has these bytes.
+async fn stored_already(
+    client: &Client,
+    key: &str,
+    bytes: &[u8],
+) -> Result<Option<PutResult>, OssError> {
+    let call = Call::new(Method::GET, Some(key));
+    match client.fetch(&call).await {
+        Ok((response, found)) => Ok((found == bytes).then(|| result(&response))),
+        // Removed since, by somebody who had the right to: what was there is not known.
+        Err(error) if error.refusal().is_some_and(|refusal| refusal.status == 404) => Ok(None),
+        // Larger than any answer is read whole: another one.
+        Err(OssError::Garbage(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Sends a body and holds what the service says it got against it.
@@ -166,14 +218,48 @@ pub(super) async fn complete(
         .query("uploadId", id)
         .header("content-type", "application/xml")
         .body(Bytes::from(body));
-    call.repeatable = false;
-    let completed = client.fetch(&call).await;
-    let (response, body) = completed.map_err(|error| error.for_object(key))?;
-    let completed: Completed = parse(&body).map_err(|error| error.for_object(key))?;
-    Ok(PutResult {
-        e_tag: Some(completed.e_tag),
-        version: header(&response, "x-oss-version-id").map(str::to_string),
-    })
+    call.once = true;
+    let completed = complete_once(client, &call, key, parts.len()).await;
+    completed.map_err(|error| error.for_object(key))
+}
+
+/// After a lost answer the upload may be unknown because it was completed: then the object is there, of so many parts.
+async fn complete_once(
+    client: &Client,
+    call: &Call,
+    key: &str,
+    parts: usize,
+) -> Result<PutResult, OssError> {
+    let retries = *client.retries();
+    let mut attempt = 0;
+    loop {
+        let error = match client.fetch(call).await {
+            Ok((response, body)) => {
+                let completed: Completed = parse(&body)?;
+                return Ok(PutResult {
+                    e_tag: Some(completed.e_tag),
+                    version: header(&response, "x-oss-version-id").map(str::to_string),
+                });
+            }
+            Err(error) => error,
+        };
+        let gone = error.refusal().is_some_and(|refusal| refusal.status == 404);
+        if gone && attempt > 0 {
+            let head = client.send(&Call::new(Method::HEAD, Some(key))).await?;
+            let made = result(&head);
+            let ours = format!("-{parts}");
+            let tag = made.e_tag.as_deref().map(|tag| tag.trim_matches('"'));
+            return match tag.is_some_and(|tag| tag.ends_with(&ours)) {
+                true => Ok(made),
+                false => Err(error),
+            };
+        }
+        attempt += 1;
+        if error.class() != Class::Retry || attempt >= retries.attempts {
+            return Err(error);
+        }
+        tokio::time::sleep(retries.wait(attempt)).await;
+    }
 }
 
 /// Drops the parts of an upload.
