@@ -54,6 +54,10 @@ fn is_hadoop(first: &[u8]) -> bool {
     let (Some(raw), Some(packed)) = (word(0), word(4)) else {
         return false;
     };
+    if raw.to_be_bytes().trim_ascii().is_empty() {
+        // Blank lines before a text: as a length it would be more than 150 MB.
+        return false;
+    }
     let Some((length, _)) = first.get(8..).and_then(varint) else {
         return false;
     };

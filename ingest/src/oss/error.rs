@@ -13,6 +13,7 @@ pub struct OssReadError {
     reason: String,
     help: Option<String>,
     passes: bool,
+    altered: bool,
 }
 
 impl OssReadError {
@@ -22,8 +23,9 @@ impl OssReadError {
             action: "listing",
             place,
             reason: error.to_string(),
-            help: error.help(),
+            help: help(error),
             passes: passes(error),
+            altered: is_altered(error),
         }
     }
 
@@ -34,8 +36,9 @@ impl OssReadError {
             action: "reading",
             place,
             reason: inner.map_or_else(|| error.to_string(), OssError::to_string),
-            help: inner.and_then(OssError::help),
+            help: inner.and_then(help),
             passes: inner.is_some_and(passes),
+            altered: inner.is_some_and(is_altered),
         }
     }
 
@@ -45,9 +48,29 @@ impl OssReadError {
         self.help.clone()
     }
 
+    /// Whether what came was not what was stored, so that all of it must be asked for again.
+    pub(super) fn is_altered(&self) -> bool {
+        self.altered
+    }
+
     /// Whether it may be over some time later.
     pub(super) fn passes(&self) -> bool {
         self.passes
+    }
+}
+
+fn is_altered(error: &OssError) -> bool {
+    matches!(error, OssError::Checksum { .. })
+}
+
+/// What a source needs is less than what a lake needs.
+fn help(error: &OssError) -> Option<String> {
+    match error.refusal() {
+        Some(refusal) if refusal.code == "AccessDenied" && refusal.endpoint.is_none() => {
+            let help = "grant `oss:ListObjects` on the bucket and `oss:GetObject` below the prefix; `docs/ram/oss-source.json` has the smallest policy";
+            Some(help.to_owned())
+        }
+        _ => error.help(),
     }
 }
 
@@ -58,7 +81,8 @@ fn passes(error: &OssError) -> bool {
         OssError::Connection(_) | OssError::Checksum { .. } => true,
         // The chain may have been asked while the metadata service was away.
         OssError::Credentials(_) => true,
-        OssError::Garbage(_) => false,
+        // A proxy that answers in place of the bucket.
+        OssError::Garbage(_) => true,
     }
 }
 

@@ -12,6 +12,8 @@ use object_store::{Error, GetOptions, GetRange, ObjectStore, Result};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
+use crate::stop::Stop;
+
 /// Pieces are cut to this.
 const PIECE_BYTES: usize = 64 * 1024;
 /// So many pieces of an object wait for its reader.
@@ -33,6 +35,8 @@ pub(super) struct Object {
     pub(super) e_tag: Option<String>,
     pub(super) size: u64,
     pub(super) handle: Handle,
+    /// Nobody waits for bytes any longer when the run is to end.
+    pub(super) stop: Stop,
 }
 
 impl Object {
@@ -57,6 +61,9 @@ impl Object {
         });
         Fetched {
             receiver,
+            handle: self.handle.clone(),
+            stop: self.stop.clone(),
+            left: self.size,
             piece: Bytes::new(),
             bytes: 0,
             failure: Failure::default(),
@@ -98,7 +105,12 @@ impl Object {
             let found = self.oss.get_opts(&self.path, options).await?;
             found.bytes().await
         };
-        let bytes = self.handle.block_on(get)?;
+        let bytes = self.handle.block_on(async {
+            tokio::select! {
+                bytes = get => bytes,
+                () = self.stop.stopped() => Err(ended()),
+            }
+        })?;
         match bytes.len() as u64 == wanted {
             true => Ok(bytes),
             false => Err(Error::Generic {
@@ -109,10 +121,21 @@ impl Object {
     }
 }
 
+fn ended() -> Error {
+    Error::Generic {
+        store: "OSS",
+        source: "the run is to end".into(),
+    }
+}
+
 /// The bytes of one object as they come.
 #[derive(Debug)]
 pub(super) struct Fetched {
     receiver: Receiver<Result<Bytes>>,
+    handle: Handle,
+    stop: Stop,
+    /// Bytes that are still to come.
+    left: u64,
     piece: Bytes,
     /// Bytes handed out.
     pub(super) bytes: u64,
@@ -143,9 +166,24 @@ impl Read for Fetched {
             if let Some(failure) = self.failure.get() {
                 return Err(io::Error::other(failure.to_string()));
             }
-            match self.receiver.blocking_recv() {
-                None => return Ok(0),
-                Some(Ok(piece)) => self.piece = piece,
+            let next = self.handle.block_on(async {
+                tokio::select! {
+                    biased;
+                    next = self.receiver.recv() => next,
+                    () = self.stop.stopped() => Some(Err(ended())),
+                }
+            });
+            match next {
+                None if self.left == 0 => return Ok(0),
+                // Whoever fetches went away before the end: what is missing would be passed over.
+                None => self.failure.set(Error::Generic {
+                    store: "OSS",
+                    source: format!("{} bytes of it did not come", self.left).into(),
+                }),
+                Some(Ok(piece)) => {
+                    self.left = self.left.saturating_sub(piece.len() as u64);
+                    self.piece = piece;
+                }
                 Some(Err(error)) => self.failure.set(error),
             }
         }

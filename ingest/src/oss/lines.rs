@@ -66,6 +66,16 @@ impl Lines {
         let format = match known {
             Some(format) => format.clone(),
             None => {
+                // Of blank lines nothing can be told, and they are no reason to refuse what comes after them.
+                let mut blank = blank(pieces.peek(WINDOW_BYTES));
+                while blank == WINDOW_BYTES {
+                    pieces.skip(blank as u64);
+                    blank = self::blank(pieces.peek(WINDOW_BYTES));
+                }
+                let window = pieces.peek(WINDOW_BYTES);
+                if blank == window.len() && pieces.failure().is_none() {
+                    return Ok(None);
+                }
                 let window = pieces.peek(WINDOW_BYTES);
                 let (empty, whole) = (window.is_empty(), window.len() < WINDOW_BYTES);
                 match Format::recognise(window, whole, fields) {
@@ -126,6 +136,13 @@ impl Lines {
     pub(super) fn fetched(&self) -> &Fetched {
         fetched(&self.pieces)
     }
+}
+
+/// How many of the first bytes say nothing.
+fn blank(window: &[u8]) -> usize {
+    let marked = window.strip_prefix(b"\xef\xbb\xbf").unwrap_or(window);
+    let said = marked.trim_ascii_start();
+    window.len() - if said.is_empty() { 0 } else { said.len() }
 }
 
 fn fetched(pieces: &Pieces<Decompress<BufReader<Fetched>>>) -> &Fetched {

@@ -5,6 +5,7 @@ mod object;
 mod scan;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -23,7 +24,7 @@ use super::position::{Reached, WATERMARK, object_of};
 use crate::decode::Format;
 use crate::decode::compressed::Compression;
 use crate::decode::text::Layout;
-use crate::run::{Counts, IngestError, Settings};
+use crate::run::{Counts, IngestError, Settings, quarter};
 use crate::source::{Problem, Severity};
 use crate::stop::{Stop, on_signals, runtime};
 use crate::write::Writer;
@@ -166,6 +167,11 @@ pub fn pull(
     ended.map(|()| summary)
 }
 
+/// Between nothing and a half, so that several ingesters do not come back at once.
+fn jitter(tries: u32) -> f64 {
+    (RandomState::new().hash_one(tries) % 1000) as f64 / 2000.0
+}
+
 /// What was added to the counts.
 fn since(counts: Counts, before: Counts) -> Counts {
     Counts {
@@ -179,7 +185,7 @@ fn since(counts: Counts, before: Counts) -> Counts {
 
 /// A quarter of the memory for bytes ahead of need, a quarter for rows, a quarter for keys, and the rest for writing.
 fn writing(settings: &PullSettings) -> Settings {
-    let quarter = settings.memory_bytes / 4;
+    let quarter = quarter(settings.memory_bytes);
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     Settings {
         batch_rows_max: settings.batch_rows_max,
@@ -191,7 +197,7 @@ fn writing(settings: &PullSettings) -> Settings {
 }
 
 fn parallel(settings: &PullSettings) -> usize {
-    let room = settings.memory_bytes / 4 / AHEAD_BYTES;
+    let room = quarter(settings.memory_bytes) / AHEAD_BYTES;
     settings
         .parallel
         .min(usize::try_from(room).unwrap_or(usize::MAX))
@@ -227,19 +233,31 @@ struct Pulling<'p> {
 
 impl Pulling<'_> {
     fn run(&mut self) -> Result<(), IngestError> {
-        let mut wait = Duration::from_secs(1);
+        let (mut wait, mut tries) = (Duration::from_secs(1), 0);
+        let retries = *self.oss.retries();
         loop {
             match self.scan() {
-                Ok(()) => wait = Duration::from_secs(1),
+                Ok(()) => (wait, tries) = (Duration::from_secs(1), 0),
                 Err(IngestError::Oss(error)) => {
                     // What was read so far is published all the same.
                     self.publish()?;
-                    if !(self.settings.follow && error.passes()) || self.stop.is_stopped() {
+                    tries += 1;
+                    let again = match self.settings.follow {
+                        true => error.passes(),
+                        // What the client could try again it has.
+                        false => error.is_altered() && tries < retries.attempts,
+                    };
+                    if !again || self.stop.is_stopped() {
                         return Err(error.into());
                     }
                     (self.events)(Event::Waiting(&error.to_string()));
-                    self.pause(wait);
-                    wait = (wait * 2).min(WAIT_MAX);
+                    match self.settings.follow {
+                        true => {
+                            self.pause(wait / 2 + wait.mul_f64(jitter(tries)));
+                            wait = (wait * 2).min(WAIT_MAX);
+                        }
+                        false => self.pause(retries.wait(tries)),
+                    }
                     continue;
                 }
                 Err(error) => return Err(error),

@@ -36,6 +36,9 @@ fn what_passes_is_got_over() {
         Fault::AnswerLost,
         Fault::CutAfter(10_000),
         Fault::Slow(Duration::from_millis(20)),
+        Fault::Html(200),
+        Fault::Html(302),
+        Fault::Html(404),
     ] {
         let place = filled();
         let turn = std::sync::atomic::AtomicU64::new(0);
@@ -73,6 +76,8 @@ fn what_does_not_pass_ends_the_run_and_nothing_is_lost() {
         ),
         (Fault::Reset, "connection"),
         (Fault::Flipped, "checksum"),
+        (Fault::Html(200), "not understood"),
+        (Fault::Html(404), "HTTP 404 without an error of OSS"),
     ] {
         let place = filled();
         // The first objects come, then everything is refused.
@@ -96,6 +101,83 @@ fn what_does_not_pass_ends_the_run_and_nothing_is_lost() {
     }
 }
 
+/// Nobody knows which records of such an object are what was stored: none is kept, and all of it is asked for again.
+#[test]
+fn an_object_that_was_damaged_on_its_way_is_read_again() {
+    for times in [1, 3] {
+        let place = filled();
+        place.fake.fail(Fault::Flipped, 4, times, of_object);
+        let summary = place.pull(&settings()).unwrap();
+        assert_eq!((summary.failed, summary.counts.rejects), (0, 0));
+        assert_eq!(place.fake.calm(), 0);
+        place.check_once(0..5000);
+    }
+}
+
+#[test]
+fn a_listing_that_is_damaged_is_asked_for_again_and_no_object_is_passed_over() {
+    let lists = |request: &Request| request.query.contains("list-type");
+    for fault in [
+        Fault::Halved,
+        Fault::Html(200),
+        Fault::Html(404),
+        Fault::CutAfter(700),
+    ] {
+        let place = filled();
+        place.fake.fail(fault, 0, 2, lists);
+        assert_eq!(place.pull(&settings()).unwrap().objects, 10, "{fault:?}");
+        place.check_once(0..5000);
+        let place = filled();
+        place.fake.fail(fault, 0, u64::MAX, lists);
+        let error = place.pull(&settings()).unwrap_err();
+        assert!(error.help().is_some(), "{fault:?}");
+        place.fake.calm();
+        assert_eq!(place.pull(&settings()).unwrap().objects, 10, "{fault:?}");
+    }
+}
+
+#[test]
+fn an_object_without_a_record_is_finished() {
+    use flowaudit_ingest::decode::Format;
+    let place = Place::new();
+    let blank = [
+        String::new(),
+        "\n".to_owned(),
+        " \r\n\t\n".repeat(50),
+        "\u{feff}\n\n".to_owned(),
+        "\n".repeat(300_000),
+    ];
+    for (n, text) in (0..).zip(&blank) {
+        place.put(&key(5, n, ".json"), text.clone());
+        place.put(&key(5, n, ".gz"), gzip(text));
+    }
+    // Records may come after any number of blank lines.
+    place.put(&key(5, 9, ".json"), "\n".repeat(300_000) + &lines(0..100));
+    let (summary, told) = place.pull_telling(&settings());
+    let summary = summary.unwrap();
+    assert_eq!((summary.objects, summary.failed), (11, 0), "{told:?}");
+    place.check_once(0..100);
+    assert_eq!(place.pull(&settings()).unwrap().objects, 0);
+    for form in [Form::Lines(Format::JsonLines), Form::Parquet] {
+        let place = Place::new();
+        place.put(&key(5, 1, ".x"), "");
+        let settings = PullSettings { form, ..settings() };
+        let summary = place.pull(&settings).unwrap();
+        assert_eq!((summary.objects, summary.failed), (1, 0));
+    }
+}
+
+#[test]
+fn a_right_that_is_missing_is_named_with_the_policy_of_a_source() {
+    for denied in ["flow-bucket/", "flow-bucket/sls/"] {
+        let place = filled();
+        place.fake.deny(denied);
+        let error = place.pull(&settings()).unwrap_err();
+        let help = error.help().unwrap();
+        assert!(help.contains("docs/ram/oss-source.json"), "{help}");
+    }
+}
+
 #[test]
 fn a_listing_that_is_refused_names_the_bucket() {
     let place = filled();
@@ -106,6 +188,31 @@ fn a_listing_that_is_refused_names_the_bucket() {
         text.contains("listing `oss://flow-bucket/sls/vpc/` failed"),
         "{text}"
     );
+}
+
+/// What was read is published, and nobody waits for a bucket that does not answer.
+#[test]
+fn the_wish_to_end_is_heard_while_a_bucket_is_silent() {
+    for (slow, spared) in [("list-type", 0), ("", 5)] {
+        let place = filled();
+        let silence = Fault::Slow(Duration::from_secs(60));
+        place.fake.fail(silence, spared, u64::MAX, move |request| {
+            request.method == "GET" && request.query.contains(slow)
+        });
+        let stop = Stop::default();
+        let begun = std::time::Instant::now();
+        std::thread::scope(|scope| {
+            let running =
+                scope.spawn(|| pull(&place.lake, &place.oss, &settings(), &mut |_| {}, &stop));
+            std::thread::sleep(Duration::from_millis(700));
+            stop.stop();
+            running.join().unwrap().unwrap();
+        });
+        assert!(begun.elapsed() < Duration::from_secs(3));
+        place.fake.calm();
+        place.pull(&settings()).unwrap();
+        place.check_once(0..5000);
+    }
 }
 
 #[test]

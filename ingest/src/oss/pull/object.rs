@@ -19,7 +19,7 @@ use crate::oss::error::Fate;
 use crate::oss::fetch::{Failure, Fetched};
 use crate::oss::lines::{Lines, Stopped};
 use crate::oss::position::Reached;
-use crate::run::IngestError;
+use crate::run::{IngestError, quarter};
 use crate::write::At;
 
 /// How the reading of one object ended.
@@ -59,6 +59,11 @@ impl Pulling<'_> {
             replaced: todo.before.is_empty(),
         };
         let parquet = self.settings.form == Form::Parquet;
+        if parquet && todo.object.size == 0 {
+            // Not even a footer: nothing was written.
+            self.done(&mut progress, todo.reached.clone());
+            return Ok(Outcome::Over);
+        }
         let first = match parquet {
             true => *b"PAR1",
             false => match Lines::peek(&mut input) {
@@ -172,7 +177,7 @@ impl Pulling<'_> {
     fn columns(&mut self, progress: &mut Progress<'_>) -> Result<Outcome, IngestError> {
         let todo = progress.todo;
         let failure = Failure::default();
-        let memory = self.settings.memory_bytes / 4;
+        let memory = quarter(self.settings.memory_bytes);
         let mut columns = match columns::open(&todo.object, todo.reached.at, memory, &failure) {
             Ok(columns) => columns,
             Err(Stopped::Fetching) => return self.unfetched(progress, failure.get()),
@@ -332,6 +337,9 @@ impl Pulling<'_> {
             return Ok(Outcome::Stopped);
         };
         match Fate::of(&error) {
+            Fate::Altered | Fate::Service if self.stop.is_stopped() => {
+                return Ok(Outcome::Stopped);
+            }
             Fate::Gone => {
                 self.missed(&todo.key, todo.at, "object-gone");
                 self.finish(&todo.shard, &progress.noted);

@@ -56,7 +56,9 @@ impl Pulling<'_> {
         };
         let last = self.bound(now + AHEAD_S);
         loop {
-            let page = self.list(&query)?;
+            let Some(page) = self.list(&query)? else {
+                return Ok(());
+            };
             let over = page.objects.last().is_some_and(|object| object.key > last);
             let (todo, reached) = self.choose(page.objects)?;
             self.read(todo)?;
@@ -107,8 +109,14 @@ impl Pulling<'_> {
         )
     }
 
-    fn list(&self, query: &ListQuery) -> Result<Page, IngestError> {
-        let listed = self.runtime.block_on(self.oss.list_page(query));
+    /// A page of the listing, unless the run is to end.
+    fn list(&self, query: &ListQuery) -> Result<Option<Page>, IngestError> {
+        let listed = self.runtime.block_on(async {
+            tokio::select! {
+                listed = self.oss.list_page(query) => listed.map(Some),
+                () = self.stop.stopped() => Ok(None),
+            }
+        });
         listed.map_err(|error: OssError| {
             OssReadError::listing(self.place(&query.prefix), &error).into()
         })
@@ -182,6 +190,7 @@ impl Pulling<'_> {
             e_tag: listed.e_tag,
             size: listed.size,
             handle: self.runtime.handle().clone(),
+            stop: self.stop.clone(),
         };
         Some(Todo {
             key: listed.key,
