@@ -43,6 +43,7 @@ pub(super) fn run(
 ) -> Result<Exit, Failure> {
     let mut pulling = shipped.pull(how.follow, how.until, Utc::now())?;
     pulling.catch_up = how.look_back.map(|span| span.0);
+    shipped.check_secure(how.insecure)?;
     let oss = shipped.bucket()?;
     let lake = settings.create_or_open_lake()?;
     let mut events = |event: Event<'_>| match event {

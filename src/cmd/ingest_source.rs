@@ -77,6 +77,15 @@ pub(super) fn run(settings: &Settings, name: &str, how: How) -> Result<Exit, Fai
             let help = "lower-case letters, digits, `-` and `_` make the name of a consumer group";
             Failure::usage(error, Some(help.to_owned()))
         })?;
+        if !how.follow {
+            // Others of the group may have its shards at any time: nobody can say when all is read.
+            let mistake = Mistake(format!(
+                "`{name}` is shared by the consumer group `{}`, which never comes to an end",
+                group.group
+            ));
+            let help = "add `--follow`; or leave `consumer-group` out for a run up to now";
+            return Err(Failure::usage(mistake, Some(help.to_owned())));
+        }
     }
     let client = client(sls, how.insecure, how.follow)?;
     let lake = settings.create_or_open_lake()?;

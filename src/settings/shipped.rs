@@ -34,6 +34,9 @@ pub(crate) struct Shipped {
     pub region: Option<String>,
     /// Endpoint, without the bucket.
     pub endpoint: Option<String>,
+    /// Whether http will do.
+    #[serde(default)]
+    pub insecure: bool,
     /// How keys go on after the prefix.
     pub path_format: Option<String>,
     /// The zone in which the path format is rendered.
@@ -135,6 +138,20 @@ impl Shipped {
         let address = address.map_err(LocationError::from)?;
         let oss = Oss::new(address, Chain::new(surroundings), clock, Retries::default());
         Ok(oss.map_err(LocationError::from)?)
+    }
+
+    /// Whether it may be read as the endpoint says: http only if that was said to do.
+    pub(crate) fn check_secure(&self, insecure: bool) -> Result<(), Failure> {
+        let endpoint = self.endpoint.as_deref().unwrap_or_default().trim();
+        let scheme = endpoint.get(..7).unwrap_or_default();
+        if insecure || self.insecure || !scheme.eq_ignore_ascii_case("http://") {
+            return Ok(());
+        }
+        let mistake = format!(
+            "endpoint `{endpoint}` is http: records and security tokens would travel unencrypted"
+        );
+        let help = "use https, or `--insecure` on a network of your own";
+        Err(Failure::usage(Mistake(mistake), Some(help.to_owned())))
     }
 
     /// How it is read.

@@ -21,6 +21,7 @@ const SETTINGS: &str = "sources:
       prefix: sls/vpc
       endpoint: ENDPOINT
       region: REGION
+      insecure: true
       list-interval: 1s
 ";
 
@@ -180,8 +181,10 @@ fn bad_settings_name_the_cause_and_the_remedy() {
         .replace("ENDPOINT", &fake.endpoint)
         .replace("REGION", REGION);
     put(&fake, &key(1), &records(1024..1034));
+    fake.make_bucket("denied-bucket");
+    fake.deny("denied-bucket/");
     let region = format!(
-        "      endpoint: {}\n      region: {REGION}\n",
+        "      endpoint: {}\n      region: {REGION}\n      insecure: true\n",
         fake.endpoint
     );
     for (settings, code, words) in [
@@ -189,6 +192,11 @@ fn bad_settings_name_the_cause_and_the_remedy() {
             good.replace("bucket: flow-bucket", "bucket: other-bucket"),
             3,
             &["NoSuchBucket", "check the bucket's name and region"][..],
+        ),
+        (
+            good.replace("bucket: flow-bucket", "bucket: denied-bucket"),
+            3,
+            &["AccessDenied", "docs/ram/oss-source.json"],
         ),
         (
             good.replace(&region, ""),
@@ -241,4 +249,10 @@ fn bad_settings_name_the_cause_and_the_remedy() {
             place.run(&["config", "check"]).check(2, words);
         }
     }
+    place.write(
+        "flowaudit.yaml",
+        good.replace("insecure: true", "insecure: false"),
+    );
+    run(&place, &["ingest", "--source", "shipped"]).check(2, &["is http", "--insecure"]);
+    run(&place, &["ingest", "--source", "shipped", "--insecure"]).check(0, &[]);
 }

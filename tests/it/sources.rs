@@ -165,6 +165,11 @@ fn bad_settings_name_the_cause_and_the_remedy() {
             &["is no place to start"],
         ),
         (
+            format!("{good}      consumer-group: all\n"),
+            2,
+            &["shared by the consumer group `all`", "--follow"],
+        ),
+        (
             format!("{good}      consumer-group: Bad\n"),
             2,
             &["consumer group `Bad` is no name"],
