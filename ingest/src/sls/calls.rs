@@ -18,6 +18,9 @@ pub const GROUPS_MAX: u32 = 1000;
 /// A logstore with more shards, those that were split included, is none: each is read by a task of its own.
 pub const SHARDS_MAX: usize = 4096;
 
+/// A cursor has 28 bytes; a longer text than this is none.
+const CURSOR_BYTES_MAX: usize = 1024;
+
 /// The service pads cursors, mostly.
 const CURSOR: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -223,7 +226,7 @@ impl Client {
         let query = [("type", "cursor"), ("from", &from)];
         let call = Call::get("GetCursor", &path, &query, Some(shard));
         let take = |reply: Reply| match serde_json::from_slice(&reply.body) {
-            Ok(CursorReply { cursor }) if !cursor.0.is_empty() => Ok(cursor),
+            Ok(CursorReply { cursor }) if is_cursor(&cursor.0) => Ok(cursor),
             _ => Err(Cause::Missing("`cursor` in its JSON")),
         };
         self.call(call, take).await
@@ -363,8 +366,16 @@ impl Client {
         let path = format!("/consumergroups/{group}");
         let query = [("type", "heartbeat"), ("consumer", consumer)];
         let body = serde_json::json!(shards).to_string();
-        self.json(Call::post("HeartBeat", &path, &query, body.as_bytes()))
-            .await
+        let take = |reply: Reply| {
+            let shards: Vec<u32> = serde_json::from_slice(&reply.body)
+                .map_err(|_| Cause::Missing("JSON of the expected form"))?;
+            match shards.len() {
+                0..=SHARDS_MAX => Ok(shards),
+                found => Err(Cause::TooManyShards { found }),
+            }
+        };
+        let call = Call::post("HeartBeat", &path, &query, body.as_bytes());
+        self.call(call, take).await
     }
 
     /// The checkpoints of a consumer group; of shards that were never saved with an empty cursor, or not at all.
@@ -413,10 +424,15 @@ pub fn check_group(name: &str) -> Result<(), EndpointError> {
     }
 }
 
+/// Every position that the lake keeps has one.
+fn is_cursor(text: &str) -> bool {
+    (1..=CURSOR_BYTES_MAX).contains(&text.len())
+}
+
 fn taken(reply: Reply, spares: &Spares, pull: &Pull<'_>) -> Result<Pulled, Cause> {
     let next = reply
         .header("x-log-cursor")
-        .filter(|cursor| !cursor.is_empty())
+        .filter(|cursor| is_cursor(cursor))
         .ok_or(Cause::Missing("`x-log-cursor`"))?;
     let next = Cursor(next.to_owned());
     let last = reply.number("x-log-read-last-cursor");

@@ -294,6 +294,11 @@ impl Client {
         format!("sls:{}/{}", settings.project, settings.logstore)
     }
 
+    /// Whether a call that keeps failing ends at some time.
+    pub(super) fn gives_up(&self) -> bool {
+        self.shared.settings.patience.is_some()
+    }
+
     /// How often the service throttled a call.
     #[must_use]
     pub fn throttled(&self) -> u64 {

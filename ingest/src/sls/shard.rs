@@ -21,6 +21,8 @@ use super::unpack::Packing;
 const RECEIVED_PAUSE: Duration = Duration::from_secs(10);
 /// Where the service does not say it by then, the time stays unknown: it is worth less than the records.
 const RECEIVED_PATIENCE: Duration = Duration::from_secs(10);
+/// A pull that is tried for longer gives its turn and its memory to other shards, and begins anew behind them.
+const PULL_MAX: Duration = Duration::from_secs(120);
 /// How often in a row a position may be too old before something else must be wrong.
 const EXPIRED_MAX: u32 = 3;
 /// How often in a row nothing more may be said to be there, before the end that the service names.
@@ -111,6 +113,8 @@ impl ShardReader {
         let limits = self.reading.limits.clone();
         let (mut groups, mut expected) = (GROUPS_MAX, 0);
         let (mut expired, mut early_ends) = (0, 0);
+        // As many as come in time.
+        let mut in_time = GROUPS_MAX;
         let mut asked: Option<Instant> = None;
         let mut idle = false;
         loop {
@@ -122,12 +126,25 @@ impl ShardReader {
             let pull = Pull {
                 cursor: &self.reached.cursor,
                 end: self.end.as_ref(),
-                groups,
+                groups: groups.min(in_time),
                 query: self.reading.query.as_deref(),
                 packing: self.reading.packing,
                 bytes_max: held.bytes(),
             };
-            let pulled = client.pull(self.shard, &pull).await;
+            let pulling = client.pull(self.shard, &pull);
+            let pulled = match client.gives_up() {
+                true => pulling.await,
+                false => {
+                    let max = self.wait(PULL_MAX);
+                    let Ok(pulled) = tokio::time::timeout(max, pulling).await else {
+                        in_time = (pull.groups / 2).max(1);
+                        drop((turn, held));
+                        tokio::time::sleep(self.wait(Duration::from_secs(5))).await;
+                        continue;
+                    };
+                    pulled
+                }
+            };
             drop(turn);
             match client.throttled() > throttled {
                 true => limits.throttled(),
@@ -168,6 +185,8 @@ impl ShardReader {
                 Err(error) => return Err(error),
             };
             expired = 0;
+            let asked_groups = groups.min(in_time);
+            in_time = in_time.saturating_mul(2).min(GROUPS_MAX);
             let bytes = pulled.list.len() as u64;
             held.shrink(bytes);
             if bytes > 0 {
@@ -201,7 +220,7 @@ impl ShardReader {
                 asked = Some(Instant::now());
                 received = self.received(&pulled.next).await;
             }
-            let full = pulled.tally.groups >= u64::from(groups) || bytes >= 4 << 20;
+            let full = pulled.tally.groups >= u64::from(asked_groups) || bytes >= 4 << 20;
             let pace = match (pulled.tally.groups, bytes) {
                 (0..100, 0..0x10_0000) => Duration::from_millis(500),
                 (0..500, 0..0x20_0000) => Duration::from_millis(200),

@@ -266,6 +266,9 @@ fn cursor_time(world: &World, request: &Request, shard: &str) -> Answer {
 }
 
 fn pull(world: &mut World, request: &Request, shard: &str) -> Answer {
+    if world.sick.contains(&shard_id(world, shard)?) {
+        return refuse(500, "InternalServerError", "try again");
+    }
     let failing_lines = std::mem::take(&mut world.failing_lines);
     let shard = &world.shards[&shard_id(world, shard)?];
     let invalid = || refuse(400, "InvalidCursor", "the cursor is out of range");

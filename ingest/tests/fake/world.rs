@@ -143,6 +143,8 @@ pub(crate) struct World {
     pub(crate) clock_offset: TimeDelta,
     /// Lines of the next reply that a statement cannot be applied to.
     pub(crate) failing_lines: u64,
+    /// Shards whose records the service cannot give at present.
+    pub(crate) sick: BTreeSet<u32>,
     /// Whether cursors before the oldest record are answered, too.
     pub(crate) begin_hides: bool,
     /// Log groups in one answer at most.
@@ -165,6 +167,7 @@ impl World {
             denied: None,
             clock_offset: TimeDelta::zero(),
             failing_lines: 0,
+            sick: BTreeSet::new(),
             begin_hides: false,
             groups_max: 1000,
             next_put: 0,

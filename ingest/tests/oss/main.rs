@@ -15,4 +15,5 @@ mod crash;
 mod deaths;
 mod faults;
 mod formats;
+mod memory;
 mod reading;

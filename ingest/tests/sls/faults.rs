@@ -233,6 +233,49 @@ fn a_service_that_stays_away_is_given_up_on_with_a_reason() {
     assert_eq!(run().unwrap().counts.flows, 100);
 }
 
+/// More shards than pulls may be under way cannot be read for long; those that can be are, meanwhile.
+#[test]
+fn shards_that_cannot_be_read_do_not_keep_the_others_waiting() {
+    let place = Place::new(9);
+    place.fake.world().sick = (0..8).collect();
+    place.put(0..180 * 9);
+    let settings = ClientSettings {
+        patience: None,
+        ..client_settings(&place.fake)
+    };
+    let keys = Arc::new(flowaudit_ingest::sls::Fixed::new(credentials()));
+    let client = Client::new(settings, keys).unwrap();
+    let follow = flowaudit_ingest::sls::PullSettings {
+        follow: true,
+        wait_factor: 0.02,
+        ..quick()
+    };
+    let stop = Stop::default();
+    let flows = || {
+        place
+            .lake
+            .snapshot()
+            .unwrap()
+            .rows(flowaudit_lake::Table::Flows)
+    };
+    let wait = |wanted: u64| {
+        let begun = Instant::now();
+        while flows() < wanted {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{wanted} flows");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| pull(&place.lake, &client, &follow, &mut |_| {}, &stop));
+        wait(180);
+        place.fake.world().sick.clear();
+        wait(180 * 9);
+        stop.stop();
+        running.join().unwrap().unwrap();
+    });
+    place.check(0..180 * 9);
+}
+
 #[test]
 fn a_body_that_trickles_is_not_waited_for() {
     let place = Place::new(1);

@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::sync::Arc;
 
+use flowaudit_ingest::sls::calls::SHARDS_MAX;
 use flowaudit_ingest::sls::{PullSettings, pull};
 use flowaudit_ingest::{IngestError, Stop};
 use flowaudit_lake::store::{FailAt, Failure, Local};
@@ -137,6 +138,16 @@ fn flows_of_many_hours_take_no_more_memory_than_allowed() {
     println!("peak {peak} MiB");
     assert_eq!(rows(&place.lake, Table::Flows), RECORDS);
     assert!(peak < 64, "{peak} MiB");
+}
+
+#[test]
+fn a_logstore_of_more_shards_than_can_be_read_is_refused() {
+    let place = Place::new(SHARDS_MAX as u32 + 1);
+    let Err(IngestError::Sls(error)) = place.pull(&quick()) else {
+        panic!("there are too many shards");
+    };
+    assert!(error.cause.to_string().contains("has 4097 shards"));
+    assert!(error.help().unwrap().contains("merge shards"));
 }
 
 #[test]

@@ -82,6 +82,16 @@ pub(super) fn masked(text: &str, secrets: &[&str]) -> String {
     text
 }
 
+/// Why an XML cannot be read, without any text of it: that may repeat what was sent.
+pub(super) fn unread(error: &quick_xml::DeError) -> &'static str {
+    use quick_xml::DeError;
+    match error {
+        DeError::InvalidXml(_) => "it is not well-formed XML",
+        DeError::UnexpectedEof => "its XML ends early",
+        _ => "its XML lacks a value, or has one of another kind",
+    }
+}
+
 impl Refusal {
     /// From the status and the body, which is XML or nothing.
     pub fn parse(status: u16, body: &[u8]) -> Self {

@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde::Deserialize;
 
 use super::client::{Call, Client};
-use super::error::OssError;
+use super::error::{OssError, unread};
 
 /// Keys of one page; the most the service gives.
 pub(super) const PAGE_KEYS: usize = 1000;
@@ -142,7 +142,7 @@ pub fn parse_page(body: &[u8]) -> Result<Page, OssError> {
     let garbage = |text: String| OssError::Garbage(format!("listing: {text}"));
     let text = std::str::from_utf8(body).map_err(|error| garbage(error.to_string()))?;
     let answer: Answer =
-        quick_xml::de::from_str(text).map_err(|error| garbage(error.to_string()))?;
+        quick_xml::de::from_str(text).map_err(|error| garbage(unread(&error).to_string()))?;
     let found = answer.contents.len() + answer.common_prefixes.len();
     if let Some(announced) = answer.key_count.filter(|count| *count != found) {
         return Err(garbage(format!(
@@ -242,6 +242,16 @@ mod tests {
              <LastModified>2025-08-01T08:30:00Z</LastModified></Contents></ListBucketResult>",
         ] {
             assert!(parse_page(body.as_bytes()).is_err(), "{body}");
+        }
+        // What was sent may come back anywhere, and is not repeated.
+        for body in [
+            "<ListBucketResult><IsTruncated>CAIStoken</IsTruncated></ListBucketResult>",
+            "<CAIStoken><IsTruncated>false</CAIStoken>",
+            "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>a</Key><Size>CAIStoken</Size>\
+             <LastModified>2025-08-01T08:30:00Z</LastModified></Contents></ListBucketResult>",
+        ] {
+            let said = parse_page(body.as_bytes()).unwrap_err().to_string();
+            assert!(!said.contains("CAIS"), "{said}");
         }
         assert!(parse_page(&[0xff]).is_err());
     }

@@ -17,7 +17,7 @@ use reqwest::{Method, Response};
 use serde::Deserialize;
 
 use super::client::{Call, Client, header};
-use super::error::{Class, OssError};
+use super::error::{Class, OssError, unread};
 use super::list::PAGE_KEYS;
 use super::meta::attribute_headers;
 use super::sign::encode;
@@ -362,5 +362,5 @@ async fn delete_many(client: &Client, paths: &[Path]) -> Result<(), OssError> {
 
 fn parse<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, OssError> {
     let text = std::str::from_utf8(body).map_err(|error| OssError::Garbage(error.to_string()))?;
-    quick_xml::de::from_str(text).map_err(|error| OssError::Garbage(error.to_string()))
+    quick_xml::de::from_str(text).map_err(|error| OssError::Garbage(unread(&error).to_string()))
 }
