@@ -185,6 +185,12 @@ impl<'a> Judge<'a> {
         if !open.is_empty() && (is_concerned(client) || is_concerned(server)) {
             return self.undecided(unknown::REASON);
         }
+        if [client, server]
+            .iter()
+            .any(|(seen, _)| self.is_unlabelled(*seen))
+        {
+            return self.undecided(unknown::LABELS);
+        }
         let question = Question {
             epoch,
             client: self.class(client),
@@ -304,6 +310,11 @@ impl<'a> Judge<'a> {
     /// The pod of an endpoint row.
     pub fn pod(&self, row: u32) -> &Pod {
         self.pods[row as usize].get_or_init(|| pod_of(self.book.row(row)))
+    }
+
+    /// Whether it is a pod whose labels nobody saw.
+    fn is_unlabelled(&self, seen: Seen) -> bool {
+        matches!(seen, Seen::Pod { row } if unknown::has_unknown_labels(self.book.row(row)))
     }
 
     /// The namespace of a pod.

@@ -1,14 +1,19 @@
-//! Versions of objects whose content nobody saw: whom they may concern. A verdict that such a version can touch is not given.
+//! Versions of objects whose content nobody saw, and pods whose labels nobody saw: whom they may concern. A verdict that one of these can
+//! touch is not given.
 
 use std::collections::BTreeSet;
 
+use flowaudit_lake::table::endpoints::EndpointRow;
 use flowaudit_lake::table::objects::ObjectRow;
 
-/// How `objects` writes a content that is not known.
+/// How `objects` writes a content that is not known, and `endpoints` labels.
 const CONTENT: &str = "null";
 
 /// Why a verdict is not given then.
 pub const REASON: &str = "policy-content-unknown";
+
+/// The same for the labels of a pod.
+pub const LABELS: &str = "labels-unknown";
 
 /// Whom objects of unknown content may concern.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,6 +25,11 @@ pub struct Unknown {
 /// Whether the content of a version is not known.
 pub fn is_unknown(row: &ObjectRow) -> bool {
     row.spec == CONTENT
+}
+
+/// Whether nobody saw the labels that a pod had then.
+pub fn has_unknown_labels(row: &EndpointRow) -> bool {
+    row.labels.as_deref() == Some(CONTENT)
 }
 
 impl Unknown {

@@ -29,7 +29,7 @@ table! {
         workload_kind: Key or "not a pod",
         /// The name of the workload that owns the pod.
         workload: Key or "not a pod",
-        /// The labels, a JSON object of text.
+        /// The labels, a JSON object of text; `null` in JSON where nobody saw them.
         labels: Json or "the holder has none",
         /// Whether the pod shares its node's addresses.
         host_network: Flag,
