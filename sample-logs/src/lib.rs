@@ -27,7 +27,7 @@
 //! | `truth/findings.jsonl` | one [`ExpectedFinding`] per finding that follows from the scenario's own words |
 //!
 //! [`Run::write_past`] writes what the cluster's own logs say of the same time: `past/audit.jsonl`, one event of the API server per line,
-//! `past/events.jsonl`, the event centre, and `past/snapshot-<UTC>.json`, what is there at the end.
+//! `past/events.jsonl`, the event centre, and `past/snapshot-<UTC>.json`, what is there at the end; the logs go on for a minute.
 //!
 //! # What makes it a test and not an echo
 //!

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::kubernetes::{self, put, to_line};
 use crate::random::{Dice, uid_of};
 use crate::scenario::Kind;
-use crate::time::{SECOND_MS, rfc3339, rfc3339_us};
+use crate::time::{MINUTE_MS, SECOND_MS, rfc3339, rfc3339_us};
 use crate::world::{Pod, World};
 
 const PAST_STREAM: u64 = 7;
@@ -96,7 +96,7 @@ impl Log<'_, '_> {
     /// A request whose change is made at `at_ms`, with what the default policy of ACK keeps of it.
     fn tell(&mut self, at_ms: i64, request: &Request<'_>, bodies: [Option<Value>; 2], code: u16) {
         let scenario = self.world.scenario;
-        if !(scenario.start_ms()..=scenario.end_ms()).contains(&at_ms) {
+        if !(scenario.start_ms()..=scenario.end_ms() + MINUTE_MS).contains(&at_ms) {
             return;
         }
         self.number += 1;
@@ -389,7 +389,7 @@ impl Log<'_, '_> {
                 ..Request::default()
             };
             let mut at_ms = scenario.start_ms() + self.dice.between(0, LEASE_EVERY_MS);
-            while at_ms < scenario.end_ms() {
+            while at_ms < scenario.end_ms() + MINUTE_MS {
                 self.tell(at_ms, &lease, [None, None], 200);
                 at_ms += LEASE_EVERY_MS + self.dice.between(-500, 500);
             }

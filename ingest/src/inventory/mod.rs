@@ -17,6 +17,7 @@ pub mod change;
 pub mod rows;
 
 pub mod read;
+mod wanted;
 
 pub mod diff;
 pub mod health;
@@ -39,6 +40,7 @@ pub use who::{HeldBy, who};
 
 use self::history::{By, Facts};
 use self::ledger::{Covered, Subject};
+use self::past::quiet::Quiet;
 use self::read::{Content, LeftOut, Part};
 use self::rows::{Known, Rows};
 use self::sighting::Holder;
@@ -58,6 +60,8 @@ pub struct ImportSettings {
     pub vpc: Option<String>,
     /// When the files were made, where they do not say themselves.
     pub at: Option<DateTime<Utc>>,
+    /// The files are manifests, and what they declare is wanted from this time on.
+    pub declared_from: Option<DateTime<Utc>>,
     /// What the files are taken to cover.
     pub coverage: Coverage,
     /// A longer file is refused, in unpacked bytes.
@@ -70,6 +74,7 @@ impl Default for ImportSettings {
             cluster: "default".to_owned(),
             vpc: None,
             at: None,
+            declared_from: None,
             coverage: Coverage::Detect,
             text_bytes_max: 1 << 30,
         }
@@ -138,13 +143,16 @@ pub fn import(
             parts.push(part);
         }
     }
-    let mut moments = moments(&parts, settings.coverage);
-    let (told, tally) = past.finish();
-    summary.past = tally;
+    let mut moments = match settings.declared_from {
+        None => moments(&parts, settings.coverage),
+        Some(from) => wanted::moments(&parts, sighting::us(from), settings.coverage),
+    };
+    let told = past.finish();
+    summary.past = told.tally;
     let undated = moments.entry(None).or_default();
-    undated.held.extend(told.held);
-    undated.declared.extend(told.declared);
-    publish(lake, settings, &moments, &mut summary)?;
+    undated.held.extend(told.moment.held);
+    undated.declared.extend(told.moment.declared);
+    publish(lake, settings, &moments, &told.quiet, &mut summary)?;
     Ok(summary)
 }
 
@@ -153,12 +161,13 @@ fn publish(
     lake: &Lake,
     settings: &ImportSettings,
     moments: &BTreeMap<Option<i64>, Moment>,
+    quiet: &Quiet,
     summary: &mut ImportSummary,
 ) -> Result<(), IngestError> {
     let mut tries = 0;
     loop {
         tries += 1;
-        match merge_into(lake, settings, moments, summary) {
+        match merge_into(lake, settings, (moments, quiet), summary) {
             Err(
                 LakeError::Refused {
                     cause: Conflict::Partition { .. } | Conflict::Removed { .. },
@@ -186,6 +195,8 @@ pub(crate) struct Moment {
     held: Vec<(sighting::Held, By)>,
     declared: Vec<Declared>,
     covered: Covered,
+    /// Whatever else was wanted of these groups and kinds is so no longer.
+    only: BTreeSet<(String, String)>,
 }
 
 #[derive(Debug)]
@@ -338,17 +349,18 @@ pub(crate) fn learn(known: &mut Known, at: Option<i64>, moment: &Moment) {
         subjects.insert(&declared.subject);
     }
     let Some(at) = at else { return };
+    let covered = wanted::covered(known, moment);
     for (holder, history) in &mut known.holders {
-        if !holders.contains(holder) && moment.covered.covers(&holder.subject) {
+        if !holders.contains(holder) && covered.covers(&holder.subject) {
             history.miss(at, &known.ledger.covering(&holder.subject));
         }
     }
     for (subject, history) in &mut known.objects {
-        if !subjects.contains(subject) && moment.covered.covers(subject) {
+        if !subjects.contains(subject) && covered.covers(subject) {
             history.miss(at, &known.ledger.covering(subject));
         }
     }
-    known.ledger.add(at, moment.covered.clone());
+    known.ledger.add(at, covered);
 }
 
 /// The VPC that all of a cluster's addresses were said to be in.
@@ -361,7 +373,7 @@ fn only_vpc(rows: &[EndpointRow]) -> Option<String> {
 fn merge_into(
     lake: &Lake,
     settings: &ImportSettings,
-    moments: &BTreeMap<Option<i64>, Moment>,
+    (moments, quiet): (&BTreeMap<Option<i64>, Moment>, &Quiet),
     summary: &mut ImportSummary,
 ) -> Result<(), LakeError> {
     let base = lake.snapshot()?;
@@ -378,6 +390,7 @@ fn merge_into(
     for (at, moment) in moments {
         learn(&mut known, *at, moment);
     }
+    quiet.hold(&mut known);
     let Rows {
         mut endpoints,
         objects,

@@ -109,9 +109,11 @@ pub fn is_wanted(path: &Path) -> bool {
         .strip_suffix(".gz")
         .or_else(|| name.strip_suffix(".zst"))
         .unwrap_or(&name);
-    [".json", ".yaml", ".yml", ".ndjson", ".jsonl"]
-        .iter()
-        .any(|ending| bare.ends_with(ending))
+    let is_audit_log = bare.contains("audit") && bare.ends_with(".log") || bare.ends_with(".audit");
+    is_audit_log
+        || [".json", ".yaml", ".yml", ".ndjson", ".jsonl"]
+            .iter()
+            .any(|ending| bare.ends_with(ending))
 }
 
 /// Reads one file. What is wrong with it as a whole is a problem; nothing of it is used then.
@@ -168,7 +170,8 @@ pub fn read(
         left_out: LeftOut::default(),
     };
     let left_out = LeftOut::of(part.issues());
-    let said = settings.at.or_else(|| time_in_path(located));
+    let said = settings.declared_from.or(settings.at);
+    let said = said.or_else(|| time_in_path(located));
     let at = match (&part.content, said) {
         (_, Some(said)) => Some(checked(&name, us(said), latest, problems)?),
         (Content::Watch(_) | Content::Past { .. }, None) => None,
@@ -436,7 +439,10 @@ mod tests {
             ("a/pods.json", true),
             ("b.YAML.gz", true),
             ("c.ndjson.zst", true),
+            ("audit_logs/node-1-audit-20261124.log.gz", true),
+            ("kubernetes.audit", true),
             ("logs.txt", false),
+            ("kubelet.log", false),
             (".gz", false),
         ] {
             assert_eq!(is_wanted(Path::new(name)), wanted, "{name}");

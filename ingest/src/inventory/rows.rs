@@ -160,7 +160,17 @@ impl Known {
         };
         self.origins
             .insert((subject.clone(), row.spec.clone()), row.origin.clone());
+        let is_wanted = subject.uid.is_empty();
         let history = self.objects.entry(subject).or_default();
+        let is_first = history.runs().is_empty();
+        let was_dated = row.from_slack_ms == Some(0) && history.facts().not_before.is_some();
+        if is_wanted && (is_first || was_dated) {
+            // Its text does not say since when it is wanted.
+            let low = row
+                .from_slack_ms
+                .map(|slack| row.valid_from_us - slack * 1000);
+            facts.not_before = facts.not_before.max(low);
+        }
         let is_latest = history
             .runs()
             .last()

@@ -22,7 +22,7 @@ use serde::Serialize;
 use super::history::Facts;
 use super::ledger::Subject;
 
-/// The content of a version that nobody saw, as [`declared`] gives it for others.
+/// The content of a version that nobody saw, as [`declared`] gives it for others; and labels that nobody saw.
 pub const UNKNOWN: &str = "null";
 
 /// What kind of holder an address has.

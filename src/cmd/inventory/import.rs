@@ -23,6 +23,12 @@ const CONTRADICTIONS_TOLD: usize = 10;
 /// when the file was written. Several over time become intervals, in whatever order they come. Audit logs (`audit.log`, exports of
 /// the audit logstore) and events (`kubectl get events -o json`, exports of the event centre) tell of the time before, by times of their own.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  flowaudit inventory import snapshots/ audit.log events.json
+  flowaudit inventory import cluster-info-dump/ --at 2026-11-24T08:00:00Z
+  flowaudit inventory import envs/prod --declared-from 2026-11-24T08:00:00Z --shows complete --cluster prod
+  flowaudit inventory import envs/staging --declared-from 2026-11-24T08:00:00Z --shows complete --cluster staging")]
 pub(crate) struct Import {
     /// Files, directories, patterns, or `-` for standard input
     #[arg(required = true, value_name = "FILES")]
@@ -30,6 +36,9 @@ pub(crate) struct Import {
     /// When the snapshots were made, where they do not say themselves
     #[arg(long, value_name = "TIME")]
     at: Option<When>,
+    /// The files are manifests, as a GitOps repository holds them: their policies are wanted from then on
+    #[arg(long, value_name = "TIME", conflicts_with = "at")]
+    declared_from: Option<When>,
     /// What the snapshots show: who is missing there is gone
     #[arg(long, value_enum, default_value_t = Shows::Detect)]
     shows: Shows,
@@ -71,6 +80,7 @@ impl Import {
             cluster: settings.cluster.clone(),
             vpc: settings.vpc.clone(),
             at: self.at.map(|at| at.seen_from(now)),
+            declared_from: self.declared_from.map(|from| from.seen_from(now)),
             coverage: match self.shows {
                 Shows::Detect => Coverage::Detect,
                 Shows::Complete => Coverage::Complete,

@@ -23,14 +23,14 @@ const BACK: Duration = Duration::days(7);
 /// Rebuilds who held which address and what was declared from the audit log and the event centre in the log service.
 ///
 /// Reads logstores that the settings file names: `audit-<clusterid>`, and `k8s-event` of the event centre. What they tell is merged with what is
-/// known, and marked with what it rests on. Pods that were not written in that time are not in the log: import a snapshot of the
-/// present, too. Doing it again changes nothing.
+/// known, and marked with what it rests on. What was not written in that time is not in the log: import a snapshot of the
+/// present first. Doing it again changes nothing.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
+  kubectl get nodes,namespaces,pods,services,replicasets,jobs,networkpolicies -A -o yaml | flowaudit inventory import -
   flowaudit inventory rebuild --source audit --source events --from 14d
-  flowaudit inventory rebuild --source audit --from 2026-11-01T00:00:00Z --to 2026-11-08T00:00:00Z --cluster prod
-  kubectl get nodes,namespaces,pods,services,replicasets,jobs,networkpolicies -A -o yaml | flowaudit inventory import -")]
+  flowaudit inventory rebuild --source audit --from 2026-11-01T00:00:00Z --to 2026-11-08T00:00:00Z --cluster prod")]
 pub(crate) struct Rebuild {
     /// A source of the settings file that holds audit events or events; may be repeated
     #[arg(long, required = true, value_name = "NAME")]

@@ -226,7 +226,7 @@ pub(super) fn key_of(object: &Object) -> Key {
     ]
 }
 
-fn key_of_entry(entry: &Entry, kind: &str) -> Key {
+pub(super) fn key_of_entry(entry: &Entry, kind: &str) -> Key {
     // The namespace of a Namespace is its own name there.
     let namespace = if kind == "Namespace" {
         String::new()

@@ -167,6 +167,14 @@ pub(super) fn heartbeat(members: &Map<String, Value>) -> (Option<i64>, String) {
     (members.time("requestReceivedTimestamp"), user)
 }
 
+/// Whether it is about a lease, of which every kubelet renews one all the time.
+pub(super) fn is_lease(members: &Map<String, Value>) -> bool {
+    match members.get("objectRef") {
+        Some(Value::String(text)) => text.contains("\"leases\""),
+        nested => Members(members).inner(nested, "objectRef", "resource") == "leases",
+    }
+}
+
 /// Reads an event; `is_used` tells which resources (group, resource) are.
 pub fn read(
     members: &Map<String, Value>,

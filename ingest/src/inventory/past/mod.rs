@@ -13,16 +13,18 @@ pub mod entry;
 pub mod event;
 pub(super) mod gaps;
 mod pods;
+pub(super) mod quiet;
 pub mod rebuild;
 pub mod text;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Map, Value};
 
 use self::chain::{Key, Last, Written};
 use self::entry::{Entry, Level, NoWrite};
 use self::event::{Allocation, Said};
+use self::quiet::Quiet;
 use super::Moment;
 use super::history::{By, Facts};
 use super::ledger::Subject;
@@ -77,6 +79,13 @@ impl Tally {
     }
 }
 
+/// What the logs said.
+pub(crate) struct Told {
+    pub(crate) moment: Moment,
+    pub(crate) quiet: Quiet,
+    pub(crate) tally: Tally,
+}
+
 /// What the logs say of the past, so far.
 #[derive(Debug, Default)]
 pub struct Past {
@@ -87,6 +96,10 @@ pub struct Past {
     bound: HashMap<String, i64>,
     moment: Moment,
     tally: Tally,
+    /// Of everything but pods.
+    writes: BTreeMap<Key, BTreeSet<i64>>,
+    /// Whether nobody took out what is not used.
+    has_leases: bool,
     /// Minutes in which some kubelet wrote: the first and last time within.
     alive: BTreeMap<i64, (i64, i64)>,
 }
@@ -149,6 +162,7 @@ impl Past {
             let (from, to) = self.tally.from_to.unwrap_or((at, at));
             self.tally.from_to = Some((from.min(at), to.max(at)));
             if user.starts_with("system:node:") {
+                self.has_leases = self.has_leases || entry::is_lease(members);
                 let minute = self
                     .alive
                     .entry(at.div_euclid(MINUTE_US))
@@ -216,34 +230,59 @@ impl Past {
 
     /// Works on all writes that were answered up to then: nothing earlier is to come. Microseconds since the epoch.
     pub fn advance(&mut self, until: i64) {
+        self.tally.holes = self.holes();
         let later = self
             .waiting
             .split_off(&(until.saturating_add(1), String::new()));
         for entry in std::mem::replace(&mut self.waiting, later).into_values() {
             match kind_of(&entry.group, &entry.resource) {
                 Some("Pod") => self.pod(&entry),
-                Some(kind) => self.declared(&entry, kind),
+                Some(kind) => {
+                    let key = declared::key_of_entry(&entry, kind);
+                    self.writes.entry(key).or_default().insert(entry.answered);
+                    self.declared(&entry, kind);
+                }
                 None => {}
             }
         }
     }
 
     /// What the logs said in all. Times in between two writes hold as far as the log has no hole.
-    pub(crate) fn finish(mut self) -> (Moment, Tally) {
+    pub(crate) fn finish(mut self) -> Told {
         self.advance(i64::MAX);
-        self.tally.holes = self.holes();
         for last in std::mem::take(&mut self.chains).into_values() {
             last.flush(&mut self.moment);
         }
-        (self.moment, self.tally)
+        let mut stretches = Vec::new();
+        if let Some((mut from, to)) = self.tally.from_to {
+            for (hole_from, hole_to) in &self.tally.holes {
+                stretches.push((from, *hole_from));
+                from = *hole_to;
+            }
+            stretches.push((from, to));
+        }
+        let kinds = self
+            .writes
+            .keys()
+            .map(|[group, kind, ..]| (group.clone(), kind.clone()));
+        Told {
+            quiet: Quiet {
+                stretches,
+                kinds: (!self.has_leases).then(|| kinds.collect()),
+                writes: self.writes,
+            },
+            moment: self.moment,
+            tally: self.tally,
+        }
     }
 
     /// The rows of a cluster of which `known` was known before.
     #[must_use]
     pub fn rows(self, mut known: Known, cluster: &str) -> (Rows, Tally) {
-        let (moment, tally) = self.finish();
-        super::learn(&mut known, None, &moment);
-        (known.to_rows(cluster), tally)
+        let told = self.finish();
+        super::learn(&mut known, None, &told.moment);
+        told.quiet.hold(&mut known);
+        (known.to_rows(cluster), told.tally)
     }
 
     /// When no kubelet wrote.

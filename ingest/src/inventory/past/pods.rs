@@ -21,7 +21,7 @@ use flowaudit_rules::kubernetes::{Body, Object};
 use serde_json::{Value, json};
 
 use super::super::history::{By, Facts};
-use super::super::sighting::{self, Held};
+use super::super::sighting::{self, Held, Shape};
 use super::super::watch;
 use super::Past;
 use super::chain::{Key, Last, Written};
@@ -80,9 +80,10 @@ impl Past {
         } else {
             entry.answered
         };
+        let last_at = last.map(|last| last.at);
         let written = Written {
             answered: at,
-            ..self.written(entry, by(entry), last.map(|last| last.at))
+            ..self.written(entry, by(entry), last_at)
         };
         let had: Vec<IpAddr> = last.into_iter().flat_map(addresses).collect();
         let Body::Pod(pod) = &mut object.body else {
@@ -107,12 +108,31 @@ impl Past {
         for held in &mut held {
             held.facts.not_before = held.facts.not_before.max(bound);
         }
+        if last_at.is_none()
+            && let Some(unseen) = self.unseen_before(entry)
+        {
+            let unseen = held.iter().filter_map(|held| unlabelled(held, unseen));
+            self.moment
+                .held
+                .extend(unseen.map(|held| (held, written.by)));
+        }
         if is_removed {
             self.bound.remove(&object.uid);
             self.end_pod(key, &object, held, written);
         } else {
             self.follow(key, &object, held, written);
         }
+    }
+
+    /// Up to when the labels of a pod that is first met here may have been others: its labels are just written, or the log
+    /// has a hole before.
+    fn unseen_before(&self, entry: &Entry) -> Option<i64> {
+        if is_relabelling(entry) {
+            return Some(entry.received);
+        }
+        let holes = self.tally.holes.iter().rev();
+        let mut before = holes.filter(|(_, to)| *to <= entry.received);
+        before.next().map(|(from, _)| *from)
     }
 
     fn end_pod(&mut self, key: Key, object: &Object, held: Vec<Held>, written: Written) {
@@ -300,6 +320,30 @@ fn is_ip_patch(entry: &Entry) -> bool {
     entry.verb == "patch"
         && entry.subresource.is_empty()
         && entry.request.as_ref().and_then(annotation).is_some()
+}
+
+/// Whether it may have changed labels.
+fn is_relabelling(entry: &Entry) -> bool {
+    let is_whole = entry.subresource.is_empty() && entry.kubelet().is_none();
+    let sent = entry.request.as_ref();
+    let labels =
+        sent.is_some_and(|sent| sent.pointer("/metadata/labels").is_some() || sent.is_array());
+    is_whole && (entry.verb == "update" || entry.verb == "patch" && labels)
+}
+
+/// The same holder at an earlier time, with labels that nobody saw.
+fn unlabelled(held: &Held, at: i64) -> Option<Held> {
+    let was_there = held.facts.starts.first().is_some_and(|start| *start <= at);
+    let is_later = held.at.is_some_and(|seen| seen >= at);
+    (was_there && is_later).then(|| Held {
+        holder: held.holder.clone(),
+        shape: Shape {
+            labels: Some(sighting::UNKNOWN.to_owned()),
+            ..held.shape.clone()
+        },
+        at: Some(at),
+        facts: Facts::default(),
+    })
 }
 
 /// Takes out what tells the server how to merge.

@@ -84,10 +84,10 @@ pub fn rebuild(
         });
     }
     let mut summary = ImportSummary::default();
-    let (told, tally) = past.finish();
-    summary.past = tally;
-    let moments = [(None, told)].into();
-    publish(lake, &settings.cluster, &moments, &mut summary)?;
+    let told = past.finish();
+    summary.past = told.tally;
+    let moments = [(None, told.moment)].into();
+    publish(lake, &settings.cluster, &moments, &told.quiet, &mut summary)?;
     Ok((summary, sum(&open)))
 }
 

@@ -63,14 +63,22 @@ type Row = (i64, i64, Option<i64>, Option<i64>, String);
 
 /// Core in ms, slack before and after, and a word about it.
 fn told(values: &[Value]) -> (Vec<Row>, Vec<Row>, Tally) {
+    told_on(&Known::default(), values)
+}
+
+/// The same on top of what is known.
+fn told_on(known: &Known, values: &[Value]) -> (Vec<Row>, Vec<Row>, Tally) {
     let mut results = Vec::new();
     for order in [values.to_vec(), values.iter().rev().cloned().collect()] {
         let mut past = Past::default();
         order.iter().for_each(|value| past.read(value));
-        let (moment, tally) = past.finish();
-        let mut known = Known::default();
-        learn(&mut known, None, &moment);
-        let rows = known.to_rows("c");
+        let (told, mut known) = (past.finish(), known.clone());
+        let merge = |known: &mut Known| {
+            learn(known, None, &told.moment);
+            told.quiet.hold(known);
+            known.to_rows("c")
+        };
+        let rows = merge(&mut known);
         assert_eq!(rows.contradictions, []);
         let ms = |us: i64| (us - ZERO) / 1000;
         let endpoints: Vec<Row> = rows
@@ -102,9 +110,8 @@ fn told(values: &[Value]) -> (Vec<Row>, Vec<Row>, Tally) {
             .collect();
         // What was stored and is read again is the same.
         let mut again = Known::from_rows(&rows.endpoints, &rows.objects);
-        learn(&mut again, None, &moment);
-        assert_eq!(again.to_rows("c"), rows);
-        results.push((endpoints, objects, tally));
+        assert_eq!(merge(&mut again), rows);
+        results.push((endpoints, objects, told.tally));
     }
     assert_eq!(results[0], results[1], "the order of lines is irrelevant");
     results.swap_remove(0)
@@ -266,6 +273,35 @@ fn labels_hold_until_they_are_changed() {
 }
 
 #[test]
+fn labels_before_they_were_changed_are_not_known() {
+    let change = json!({"metadata": {"labels": {"tier": "b"}}});
+    let patch = |sent: Value| {
+        told(&[write(
+            90_000,
+            "someone",
+            "patch",
+            "pods",
+            [sent, pod("b", 4, running())],
+        )])
+        .0
+    };
+    let rows = patch(change);
+    check(
+        &rows,
+        &[
+            (5_000, 89_998, Some(5_000), Some(2)),
+            (90_000, 90_000, Some(2), None),
+        ],
+    );
+    assert!(rows[0].4.contains(" null "), "{rows:?}");
+    // Another write leaves them as they are.
+    check(
+        &patch(json!({"metadata": {"annotations": {}}})),
+        &[(5_000, 90_000, Some(5_000), None)],
+    );
+}
+
+#[test]
 fn an_address_that_came_with_a_new_sandbox_ends_the_old_one() {
     let mut moved = running();
     moved["podIP"] = "10.0.0.2".into();
@@ -358,23 +394,20 @@ fn an_event_dates_an_address_that_is_known_from_elsewhere() {
     );
 }
 
+/// A kubelet renews its lease.
+fn lease(at_ms: i64) -> Value {
+    let lease = json!({"resource": "leases", "apiGroup": "coordination.k8s.io", "name": "n1"});
+    let nothing = [Value::Null, Value::Null];
+    let event = with(
+        write(at_ms, KUBELET, "update", "leases", nothing),
+        "objectRef",
+        lease,
+    );
+    with(event, "auditID", format!("lease-{at_ms}").into())
+}
+
 #[test]
 fn a_hole_ends_what_holds_between_two_writes() {
-    let lease = |at_ms: i64| {
-        let lease = json!({"resource": "leases", "apiGroup": "coordination.k8s.io", "name": "n1"});
-        let event = with(
-            write(
-                at_ms,
-                KUBELET,
-                "update",
-                "leases",
-                [Value::Null, Value::Null],
-            ),
-            "objectRef",
-            lease,
-        );
-        with(event, "auditID", format!("lease-{at_ms}").into())
-    };
     let writes = [
         write(
             5_500,
@@ -417,4 +450,26 @@ fn a_hole_ends_what_holds_between_two_writes() {
         ],
     );
     assert_eq!(tally.holes, [(ZERO + 89_998_000, ZERO + 699_998_000)]);
+    // A pod that is first met after the hole may have had other labels before it.
+    let mut log: Vec<Value> = (0..100)
+        .map(|n| n * 10_000)
+        .filter(|at| !(100_000..700_000).contains(at))
+        .map(lease)
+        .collect();
+    log.push(write(
+        900_000,
+        KUBELET,
+        "patch",
+        "pods/status",
+        [json!({}), pod("b", 4, running())],
+    ));
+    let (rows, ..) = told(&log);
+    check(
+        &rows,
+        &[
+            (5_000, 89_998, Some(5_000), Some(810_000)),
+            (899_998, 899_998, Some(810_000), None),
+        ],
+    );
+    assert!(rows[0].4.contains(" null "), "{rows:?}");
 }

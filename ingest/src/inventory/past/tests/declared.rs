@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::super::super::sighting;
 use super::*;
 
 fn policy(generation: u32, version: u32, app: &str) -> Value {
@@ -205,5 +206,94 @@ fn finalizers_keep_a_namespace_until_it_is_finalized() {
     check(
         &told(&[kept[0].clone(), kept[1].clone(), finalized]).1,
         &[(1_000, 8_000, None, Some(0))],
+    );
+}
+
+/// The policy as a snapshot shows it at that time.
+fn seen(at_ms: i64) -> Known {
+    let manifest = flowaudit_rules::kubernetes::read("", &policy(3, 12, "a").to_string());
+    let (text, facts) = sighting::declared(&manifest.objects[0]).unwrap();
+    let mut known = Known::default();
+    let history = known
+        .objects
+        .entry(sighting::subject(&manifest.objects[0]))
+        .or_default();
+    history.learn(&facts);
+    history.see(ZERO + at_ms * 1000, text, By::Snapshot, &[]);
+    known
+}
+
+#[test]
+fn what_was_not_written_did_not_change() {
+    let leases: Vec<Value> = (1..=40).map(|n| lease(n * 10_000)).collect();
+    let rows = |known: &Known, more: &[Value]| told_on(known, &[&leases, more].concat()).1;
+    check(
+        &rows(&seen(100_000), &[]),
+        &[(9_998, 399_998, Some(9_998), None)],
+    );
+    // Outside the log nobody can say.
+    check(
+        &rows(&seen(400_500), &[]),
+        &[(400_500, 400_500, Some(400_500), None)],
+    );
+    check(
+        &rows(&seen(5_000), &[]),
+        &[(5_000, 5_000, Some(5_000), None)],
+    );
+    // It was written long before the snapshot, shortly before it, and after it.
+    let blind = |at_ms: i64| {
+        let event = write(
+            at_ms,
+            "ci",
+            "patch",
+            "networkpolicies",
+            [json!({}), json!({})],
+        );
+        with(
+            with(event, "level", "Metadata".into()),
+            "objectRef",
+            json!({"resource": "networkpolicies", "apiGroup": "networking.k8s.io", "namespace": "shop", "name": "web", "uid": "p1"}),
+        )
+    };
+    let known = seen(200_000);
+    check(
+        &rows(&known, &[blind(100_000)]),
+        &[
+            (100_000, 100_000, Some(100_000), Some(100_000)),
+            (200_000, 399_998, Some(100_000), None),
+        ],
+    );
+    check(
+        &rows(&known, &[blind(190_000)]),
+        &[
+            (190_000, 190_000, Some(190_000), Some(10_000)),
+            (200_000, 200_000, Some(10_000), None),
+        ],
+    );
+    check(
+        &rows(&known, &[blind(300_000)]),
+        &[
+            (9_998, 200_000, Some(9_998), Some(100_000)),
+            (300_000, 399_998, Some(100_000), None),
+        ],
+    );
+    // Leases were taken out, and of its kind nothing is there.
+    let filtered = write(
+        100_000,
+        KUBELET,
+        "patch",
+        "pods/status",
+        [json!({}), pod("a", 3, running())],
+    );
+    let late = write(
+        300_000,
+        KUBELET,
+        "patch",
+        "pods/status",
+        [json!({}), pod("a", 4, running())],
+    );
+    check(
+        &told_on(&known, &[filtered, late]).1,
+        &[(200_000, 200_000, Some(200_000), None)],
     );
 }
