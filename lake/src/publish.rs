@@ -110,13 +110,13 @@ impl Batch {
         Ok(())
     }
 
-    /// Says that no more rows come for a partition for now, so that its file needs no more memory; rows that come all
-    /// the same make another file. After a failure the batch can only be dropped.
-    pub fn end(&mut self, table: Table, partition: Partition) -> Result<(), LakeError> {
-        self.failed = true;
-        self.parts.end((table, partition))?;
-        self.failed = false;
-        Ok(())
+    /// Ends the file of a partition, so that it needs no more memory; rows that come all the same make another file. The path of the
+    /// file that was ended; nothing where nothing was written since the last one. After a failure the batch can only be dropped.
+    pub fn end(&mut self, table: Table, partition: Partition) -> Result<Option<String>, LakeError> {
+        let failed = std::mem::replace(&mut self.failed, true);
+        let ended = self.parts.end((table, partition))?;
+        self.failed = failed;
+        Ok(ended)
     }
 
     /// Adds rows to a partition of their table, a bounded number at a time.

@@ -107,13 +107,16 @@ impl Parts {
         Ok(())
     }
 
-    /// Finishes the file of one partition, if there is one: an open file holds memory for each of its columns.
-    pub(crate) fn end(&mut self, place: (Table, Partition)) -> Result<(), LakeError> {
-        if let Some(part) = self.open.remove(&place) {
-            self.buffered_bytes -= part.buffered_bytes;
-            self.finished.push(part.finish(place)?);
-        }
-        Ok(())
+    /// Finishes the file of one partition, if there is one: an open file holds memory for each of its columns. Its key.
+    pub(crate) fn end(&mut self, place: (Table, Partition)) -> Result<Option<String>, LakeError> {
+        let Some(part) = self.open.remove(&place) else {
+            return Ok(None);
+        };
+        self.buffered_bytes -= part.buffered_bytes;
+        let entry = part.finish(place)?;
+        let key = entry.path.clone();
+        self.finished.push(entry);
+        Ok(Some(key))
     }
 
     /// Finishes every file. The entries come in the order of their keys.

@@ -10,8 +10,9 @@ use flowaudit_lake::{Lake, LakeError, Table, read};
 use flowaudit_rules::evaluate::Engine;
 use flowaudit_rules::kubernetes::{self, Body};
 
+use super::live::watch_of;
 use super::over_time::Rests;
-use super::rows::{Contradiction, Known, is_ledger};
+use super::rows::{Contradiction, Known, LEDGER_KIND, is_ledger};
 use crate::cloud::{self, flow_logs};
 
 /// The reason of gaps of the inventory.
@@ -45,10 +46,23 @@ pub struct OfCluster {
     pub evidence: BTreeMap<String, i64>,
     /// The engine that the newest configuration of Terway names.
     pub engine: Option<Engine>,
+    /// Kinds that a live watch follows, or followed, by name.
+    pub watched: BTreeMap<String, Watched>,
     /// When nobody watched, with the source that says so, by time.
     pub gaps: Vec<Gap>,
     /// What cannot all be true.
     pub contradictions: Vec<Contradiction>,
+}
+
+/// How a live watch of one kind stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Watched {
+    /// When it was last heard, microseconds since the epoch; nothing where it never could be had.
+    pub heard_us: Option<i64>,
+    /// Why it cannot be had since.
+    pub lost: Option<String>,
+    /// Begin of the last stretch without a gap, microseconds since the epoch.
+    since_us: i64,
 }
 
 /// A stretch in which nobody watched.
@@ -118,7 +132,16 @@ impl Health {
         for row in objects {
             let of = health.clusters.entry(row.cluster.clone()).or_default();
             of.last_seen_us = of.last_seen_us.max(row.valid_to_us);
-            of.snapshots += u64::from(is_ledger(row));
+            of.snapshots += u64::from(is_ledger(row) && row.kind == LEDGER_KIND);
+            if let Some(spec) = watch_of(row) {
+                let watched = of.watched.entry(row.name.clone()).or_default();
+                if watched.since_us <= row.valid_from_us {
+                    watched.since_us = row.valid_from_us;
+                    watched.lost = spec.lost.clone();
+                }
+                let heard = row.valid_to_us.filter(|_| spec.is_listed());
+                watched.heard_us = watched.heard_us.max(heard);
+            }
             if row.kind != "ConfigMap" {
                 continue;
             }
@@ -207,12 +230,41 @@ mod tests {
             source_position: 0,
         };
         let gaps = [gap("inventory/c//Pod"), gap("inventory/c//Pod"), gap("sls")];
-        let health = Health::of(&rows, &[], &gaps);
+        let watch = |name: &str, from: i64, to: i64, spec: &str| ObjectRow {
+            group: "flowaudit".into(),
+            kind: "Watch".into(),
+            namespace: None,
+            name: name.into(),
+            uid: None,
+            valid_from_us: from,
+            valid_to_us: Some(to),
+            from_slack_ms: Some(0),
+            to_slack_ms: Some(0),
+            spec: spec.into(),
+            origin: String::new(),
+            cluster: "c".into(),
+        };
+        let listed = r#"{"kinds":{"/Pod":["*"]}}"#;
+        let objects = [
+            watch("Pod", 30, 50, r#"{"kinds":{"/Pod":["*"]},"lost":"410"}"#),
+            watch("Pod", 10, 20, listed),
+            watch("Node", 10, 60, listed),
+            watch("batch/Job", 10, 10, r#"{"kinds":{},"lost":"forbidden"}"#),
+        ];
+        let health = Health::of(&rows, &objects, &gaps);
         let of = &health.clusters["c"];
         assert_eq!(of.last_seen_us, Some(1_795_507_200_000_000));
         assert_eq!(of.addresses["pod"], 2);
         assert_eq!(of.evidence["audit"], 5);
         assert_eq!(of.evidence["watch"], 1_795_507_200_000_000);
+        let watched = |name: &str| {
+            let watched = &of.watched[name];
+            (watched.heard_us, watched.lost.as_deref())
+        };
+        assert_eq!(watched("Pod"), (Some(50), Some("410")));
+        assert_eq!(watched("Node"), (Some(60), None));
+        assert_eq!(watched("batch/Job"), (None, Some("forbidden")));
+        assert_eq!(of.snapshots, 0);
         assert_eq!(of.gaps.len(), 1);
         assert_eq!(of.gaps[0].what, "Pod");
         assert_eq!(health.clusters.len(), 1);

@@ -43,6 +43,8 @@ pub enum By {
     Audit,
     /// An event that tells when an address was given.
     Event,
+    /// A live watch: what the API server said when.
+    Live,
 }
 
 /// One stretch of unchanged content. Times are microseconds since the epoch.

@@ -145,6 +145,8 @@ impl Covered {
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
     snapshots: BTreeMap<i64, Covered>,
+    /// The lists of live watches.
+    lists: BTreeMap<i64, Covered>,
     /// Times by kind and namespace, filled when asked for.
     by_kind: HashMap<(String, String), Arc<[i64]>>,
     /// Times of objects covered by themselves.
@@ -169,18 +171,23 @@ impl Ledger {
         self.snapshots.entry(at).or_default().merge(covered);
     }
 
-    /// When a snapshot was taken that would have shown it, in order.
+    /// Adds the list of a live watch, which others keep.
+    pub fn add_list(&mut self, at: i64, covered: Covered) {
+        self.by_kind.clear();
+        self.lists.entry(at).or_default().merge(covered);
+    }
+
+    /// When a snapshot or a list was taken that would have shown it, in order.
     pub fn covering(&mut self, subject: &Subject) -> Arc<[i64]> {
         let place = (
             subject.kind_key(),
             subject.namespace.clone().unwrap_or_default(),
         );
-        let snapshots = &self.snapshots;
+        let all = self.snapshots.iter().chain(&self.lists);
         let by_kind = self.by_kind.entry(place).or_insert_with(|| {
-            let covering = snapshots
-                .iter()
-                .filter(|(_, covered)| covered.covers_kind(subject));
-            covering.map(|(at, _)| *at).collect()
+            let covering = all.filter(|(_, covered)| covered.covers_kind(subject));
+            let times: BTreeSet<i64> = covering.map(|(at, _)| *at).collect();
+            times.into_iter().collect()
         });
         let times = Arc::clone(by_kind);
         match if self.by_object.is_empty() {

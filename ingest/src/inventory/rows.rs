@@ -26,6 +26,8 @@ const SKEW_US: i64 = 7_000_000;
 /// The kind under which the ledger is kept in `objects`.
 pub(crate) const LEDGER_GROUP: &str = "flowaudit";
 pub(crate) const LEDGER_KIND: &str = "Snapshot";
+/// The kind under which spans of a live watch are kept there.
+pub(crate) const LEDGER_WATCH: &str = "Watch";
 
 /// All that is known of one cluster.
 #[derive(Debug, Clone, Default)]
@@ -86,9 +88,15 @@ impl Known {
         let (ledger, objects): (Vec<_>, Vec<_>) = objects.iter().partition(|row| is_ledger(row));
         for row in ledger {
             match serde_json::from_str::<Covered>(&row.spec) {
-                Ok(covered) => known.ledger.add(row.valid_from_us, covered),
-                Err(_) => known.others.1.push(row.clone()),
+                Ok(covered) if row.kind == LEDGER_KIND => {
+                    known.ledger.add(row.valid_from_us, covered);
+                    continue;
+                }
+                // It begins with a list, which would have shown everything as a snapshot does.
+                Ok(covered) => known.ledger.add_list(row.valid_from_us, covered),
+                Err(_) => {}
             }
+            known.others.1.push(row.clone());
         }
         for row in endpoints {
             if known.restore_holder(row).is_none() {
@@ -104,36 +112,11 @@ impl Known {
     }
 
     fn restore_holder(&mut self, row: &EndpointRow) -> Option<()> {
-        let evidence: Evidence = serde_json::from_str(&row.evidence).ok()?;
-        let holder = holder_of(row)?;
+        let (holder, run, facts) = read_back(row)?;
         let covering = self.ledger.covering(&holder.subject);
-        let shape = Shape {
-            labels: row.labels.clone(),
-            host_network: row.host_network,
-            node: row.node.clone(),
-            container_ports: row.container_ports.clone(),
-            service_account: row.service_account.clone(),
-            owner: evidence.owner,
-        };
         let history = self.holders.entry(holder).or_default();
-        history.learn(&Facts {
-            starts: evidence.started.into_iter().map(us).collect(),
-            not_before: evidence.not_before.map(us),
-            gone: evidence.gone.map(us),
-            lingers: evidence.lingers.map(us),
-            open_end: evidence.open_end,
-            dated_by: evidence.dated_by,
-        });
-        let (first, last) = (us(evidence.first_seen), us(evidence.last_seen));
-        history.restore(
-            Run {
-                content: shape,
-                first,
-                last,
-                by: evidence.by,
-            },
-            &covering,
-        );
+        history.learn(&facts);
+        history.restore(run, &covering);
         Some(())
     }
 
@@ -333,11 +316,11 @@ pub struct Rows {
 
 /// Core and outer part of an interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Span {
-    start: i64,
-    end: i64,
-    low: Option<i64>,
-    high: Option<i64>,
+pub(super) struct Span {
+    pub(super) start: i64,
+    pub(super) end: i64,
+    pub(super) low: Option<i64>,
+    pub(super) high: Option<i64>,
 }
 
 impl Span {
@@ -352,18 +335,50 @@ impl Span {
 
     /// The next one takes over: its beginning ends what this one possibly held, and what this one surely held was not yet
     /// the next one's. Where the cores overlap nothing is changed.
-    fn followed_by(&mut self, next: &mut Span) {
+    pub(super) fn followed_by(&mut self, next: &mut Span) {
         if self.end < next.start {
             self.high = Some(self.high.map_or(next.start, |high| high.min(next.start)));
             next.low = Some(next.low.map_or(self.end, |low| low.max(self.end)));
         }
     }
 
-    fn slack_before_ms(&self) -> Option<i64> {
+    /// An address goes from this holder to the next. Cores that overlap by no more than the skew of clocks lose the disputed
+    /// stretch. False where they contradict each other; then nothing is changed.
+    pub(super) fn hand_over_to(&mut self, next: &mut Span) -> bool {
+        let (from, to) = (next.start, self.end.min(next.end));
+        if from > to {
+            self.followed_by(next);
+            return true;
+        }
+        let nested = self.start >= from || next.end <= to;
+        if to - from > SKEW_US || nested {
+            return false;
+        }
+        self.end = from - 1;
+        next.start = to + 1;
+        // Both possibly held the disputed stretch.
+        self.high = self.high.map(|high| high.max(to));
+        next.low = next.low.map(|low| low.min(from));
+        self.followed_by(next);
+        true
+    }
+
+    /// The first instant at which the two do not say the same.
+    pub(super) fn differs_from(self, other: Span) -> Option<i64> {
+        let ends = |span: Span| {
+            let (low, high) = (span.low.unwrap_or(i64::MIN), span.high.unwrap_or(i64::MAX));
+            [low, span.start, span.end, high]
+        };
+        let pairs = ends(self).into_iter().zip(ends(other));
+        let moved = pairs.filter(|(one, other)| one != other);
+        moved.map(|(one, other)| one.min(other)).min()
+    }
+
+    pub(super) fn slack_before_ms(&self) -> Option<i64> {
         self.low.map(|low| ms(self.start.saturating_sub(low)))
     }
 
-    fn slack_after_ms(&self) -> Option<i64> {
+    pub(super) fn slack_after_ms(&self) -> Option<i64> {
         self.high.map(|high| ms(high.saturating_sub(self.end)))
     }
 }
@@ -374,11 +389,11 @@ fn ms(us: i64) -> i64 {
 }
 
 /// One row of `endpoints` in the making.
-struct Draft<'k> {
-    holder: &'k Holder,
-    run: &'k Run<Shape>,
-    facts: Facts,
-    span: Span,
+pub(super) struct Draft<'k> {
+    pub(super) holder: &'k Holder,
+    pub(super) run: &'k Run<Shape>,
+    pub(super) facts: Facts,
+    pub(super) span: Span,
 }
 
 impl<'k> Draft<'k> {
@@ -403,7 +418,7 @@ impl<'k> Draft<'k> {
         }
     }
 
-    fn row(&self, cluster: &str, owners: &Owners) -> EndpointRow {
+    pub(super) fn row(&self, cluster: &str, owners: &Owners) -> EndpointRow {
         let (
             Holder {
                 kind,
@@ -483,33 +498,52 @@ fn settle(addr: &str, drafts: &mut [Draft<'_>]) -> Vec<Contradiction> {
                 continue;
             }
             let (from_us, to_us) = (later.span.start, earlier.span.end.min(later.span.end));
-            if from_us > to_us {
-                earlier.span.followed_by(&mut later.span);
-                break;
-            }
-            let nested = earlier.span.start >= from_us || later.span.end <= to_us;
-            if to_us - from_us <= SKEW_US && !nested {
-                earlier.span.end = from_us - 1;
-                later.span.start = to_us + 1;
-                // Both possibly held the disputed stretch.
-                earlier.span.high = earlier.span.high.map(|high| high.max(to_us));
-                later.span.low = later.span.low.map(|low| low.min(from_us));
-                earlier.span.followed_by(&mut later.span);
-            } else {
+            if !earlier.span.hand_over_to(&mut later.span) {
                 contradictions.push(Contradiction {
                     addr: addr.to_owned(),
                     holders: [earlier.title(), later.title()],
                     from_us,
                     to_us,
                 });
+            } else if from_us > to_us {
+                break;
             }
         }
     }
     contradictions
 }
 
+/// What a row of the inventory says; nothing where others wrote it.
+pub(super) fn read_back(row: &EndpointRow) -> Option<(Holder, Run<Shape>, Facts)> {
+    let evidence: Evidence = serde_json::from_str(&row.evidence).ok()?;
+    let holder = holder_of(row)?;
+    let content = Shape {
+        labels: row.labels.clone(),
+        host_network: row.host_network,
+        node: row.node.clone(),
+        container_ports: row.container_ports.clone(),
+        service_account: row.service_account.clone(),
+        owner: evidence.owner,
+    };
+    let facts = Facts {
+        starts: evidence.started.into_iter().map(us).collect(),
+        not_before: evidence.not_before.map(us),
+        gone: evidence.gone.map(us),
+        lingers: evidence.lingers.map(us),
+        open_end: evidence.open_end,
+        dated_by: evidence.dated_by,
+    };
+    let run = Run {
+        content,
+        first: us(evidence.first_seen),
+        last: us(evidence.last_seen),
+        by: evidence.by,
+    };
+    Some((holder, run, facts))
+}
+
 pub(super) fn is_ledger(row: &ObjectRow) -> bool {
-    row.group == LEDGER_GROUP && row.kind == LEDGER_KIND
+    row.group == LEDGER_GROUP && [LEDGER_KIND, LEDGER_WATCH].contains(&row.kind.as_str())
 }
 
 fn holder_of(row: &EndpointRow) -> Option<Holder> {

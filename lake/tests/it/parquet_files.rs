@@ -207,3 +207,39 @@ fn many_partitions_in_one_batch_do_not_keep_as_many_files_open() {
         (600, 300, Some(0), Some(Hour(299).start_us()))
     );
 }
+
+#[test]
+fn a_batch_may_begin_another_file_of_the_same_partition() {
+    let lake = Lake::create_or_open_on(Arc::new(Memory::default())).unwrap();
+    let mut batch = lake.batch("ingest").unwrap();
+    let place = (Table::Flows, Partition::Hour(HOUR));
+    assert_eq!(batch.end(place.0, place.1).unwrap(), None);
+    let rows = |from: u64| {
+        let mut builder = FlowsBuilder::default();
+        (from..from + 3).for_each(|number| builder.push(&flow(number, "10.0.0.1")));
+        builder.finish()
+    };
+    batch.write(place.0, place.1, &rows(0)).unwrap();
+    let first = batch.end(place.0, place.1).unwrap().unwrap();
+    batch.write(place.0, place.1, &rows(3)).unwrap();
+    batch.write(place.0, place.1, &rows(6)).unwrap();
+    let commit = batch.publish().unwrap();
+    let files: Vec<_> = commit
+        .added
+        .iter()
+        .map(|file| (file.path == first, file.rows))
+        .collect();
+    assert_eq!(files, [(true, 3), (false, 6)]);
+    let snapshot = lake.snapshot().unwrap();
+    assert_eq!(snapshot.rows(Table::Flows), 9);
+    // One can be replaced without the other.
+    let mut batch = lake.batch("ingest").unwrap();
+    batch.remove(&commit.added[1]);
+    batch.publish().unwrap();
+    let snapshot = lake.snapshot().unwrap();
+    let left: Vec<_> = snapshot
+        .files(Table::Flows)
+        .map(|file| file.path.clone())
+        .collect();
+    assert_eq!(left, [first]);
+}

@@ -1,0 +1,234 @@
+//! One holder at one address: while it holds it ([`Hold`]), and afterwards ([`Closed`]). Pure.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use flowaudit_lake::table::endpoints::EndpointRow;
+use flowaudit_rules::cluster::Owners;
+
+use super::compact::{Look, Name};
+use crate::inventory::history::{By, Facts, Run};
+use crate::inventory::ledger::Subject;
+use crate::inventory::rows::{Draft, Span};
+use crate::inventory::sighting::{Holder, HolderKind};
+
+/// A kubelet tells the API server of what happened this much later at most: it looks every second, and writes within ten.
+pub(super) const STATUS_LAG_US: i64 = 11_000_000;
+
+/// An address that is held. Times are microseconds since the epoch.
+#[derive(Debug, Clone)]
+pub(super) struct Hold {
+    pub(super) kind: HolderKind,
+    pub(super) name: Name,
+    pub(super) uid: Arc<str>,
+    pub(super) addr: IpAddr,
+    pub(super) look: Look,
+    pub(super) by: Arc<BTreeSet<By>>,
+    /// When it was first seen so.
+    pub(super) first: i64,
+    /// When it was last seen so; `None` while all of its kind is watched, and it with them.
+    pub(super) last: Option<i64>,
+    /// When it began by its own word.
+    pub(super) start: Option<i64>,
+    /// It cannot be older.
+    pub(super) not_before: Option<i64>,
+    /// It surely was not so yet.
+    pub(super) before: Option<i64>,
+    /// The one before surely held the address then.
+    pub(super) floor: Option<i64>,
+    /// What came before this is disputed between it and the one before.
+    pub(super) cut: Option<i64>,
+    /// It surely held up to here, whatever was seen later.
+    pub(super) ended: Option<i64>,
+    /// It was on its way out then, and possibly still held.
+    pub(super) lingers: Option<i64>,
+    /// What the lake says of it.
+    pub(super) published: Option<Span>,
+}
+
+impl Hold {
+    /// Whether no one else can hold the address at the same time.
+    pub(super) fn is_exclusive(&self) -> bool {
+        self.kind == HolderKind::Pod && !self.look.host_network
+    }
+
+    /// When it began to surely hold.
+    pub(super) fn begin(&self) -> i64 {
+        let start = self.start.map_or(self.first, |start| start.min(self.first));
+        start.max(self.cut.unwrap_or(i64::MIN))
+    }
+
+    /// Until when it surely held; `seen` is when its kind was last heard.
+    pub(super) fn end(&self, seen: Option<i64>) -> i64 {
+        let seen = self.last.or(seen).unwrap_or(self.first).max(self.first);
+        self.ended.unwrap_or(seen).max(self.begin())
+    }
+
+    /// The same, where it has ended. What comes in the burst after a list is late: what was not heard of again after it was seen was so when it
+    /// says itself that it began, at most.
+    pub(super) fn sure_end(&self, seen: Option<i64>) -> i64 {
+        match seen {
+            Some(seen) if self.last.is_none() && seen < self.first => {
+                self.start.map_or(seen, |start| start.max(seen))
+            }
+            _ => self.end(seen),
+        }
+    }
+
+    /// When it held, as far as is known.
+    pub(super) fn span(&self, seen: Option<i64>) -> Span {
+        let start = self.begin();
+        let low = self.before.max(self.floor).max(self.not_before);
+        Span {
+            start,
+            end: self.end(seen),
+            low: low.map(|low| low.min(start)),
+            high: None,
+        }
+    }
+
+    /// A beginning by its own word, if it is one.
+    pub(super) fn began(&mut self, start: Option<i64>) {
+        let after = self.before.unwrap_or(i64::MIN);
+        let start = start.filter(|start| after < *start && *start <= self.first);
+        self.start = self.start.into_iter().chain(start).min();
+    }
+
+    /// The row as long as it holds.
+    pub(super) fn row(&self, span: Span, cluster: &str, owners: &Owners) -> EndpointRow {
+        self.row_with(span, Facts::default(), cluster, owners)
+    }
+
+    fn row_with(&self, span: Span, ended: Facts, cluster: &str, owners: &Owners) -> EndpointRow {
+        let holder = Holder {
+            kind: self.kind,
+            subject: Subject {
+                group: String::new(),
+                kind: self.kind.object_kind().to_owned(),
+                namespace: self.name.namespace.as_deref().map(str::to_owned),
+                name: self.name.name.to_string(),
+                uid: self.uid.to_string(),
+            },
+            addr: self.addr.to_string(),
+        };
+        let run = Run {
+            content: self.look.shape(),
+            first: self.first.min(span.end),
+            last: span.end,
+            by: (*self.by).clone(),
+        };
+        let facts = Facts {
+            starts: self.start.into_iter().collect(),
+            not_before: self.not_before,
+            lingers: self.lingers,
+            ..ended
+        };
+        let draft = Draft {
+            holder: &holder,
+            run: &run,
+            facts,
+            span,
+        };
+        draft.row(cluster, owners)
+    }
+}
+
+/// How a holder let go of its address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// It went on, but looked otherwise from then on.
+    Changed(i64),
+    /// It had let go of it by then.
+    Gone(i64),
+    /// Nobody who could know said that it let go of it: it possibly held on until the next one had it.
+    Unsaid,
+}
+
+/// An address that was held.
+#[derive(Debug, Clone)]
+pub(super) struct Closed {
+    pub(super) hold: Hold,
+    pub(super) span: Span,
+    pub(super) end: End,
+    /// Kind and name of the workload of a pod, as it was known when it ended.
+    pub(super) workload: Option<(String, String)>,
+}
+
+impl Closed {
+    pub(super) fn new(hold: Hold, seen: Option<i64>, end: End, owners: &Owners) -> Closed {
+        let mut span = hold.span(seen);
+        span.high = match end {
+            End::Changed(at) | End::Gone(at) => Some(at.max(span.end)),
+            End::Unsaid => None,
+        };
+        let row = hold.row(span, "", owners);
+        Closed {
+            workload: row.workload_kind.zip(row.workload),
+            hold,
+            span,
+            end,
+        }
+    }
+
+    pub(super) fn row(&self, cluster: &str) -> EndpointRow {
+        let facts = Facts {
+            gone: match self.end {
+                End::Gone(at) => Some(at),
+                End::Changed(_) | End::Unsaid => None,
+            },
+            open_end: self.end == End::Unsaid,
+            ..Facts::default()
+        };
+        let row = self
+            .hold
+            .row_with(self.span, facts, cluster, &Owners::default());
+        let (kind, name) = self.workload.clone().unzip();
+        EndpointRow {
+            workload_kind: kind,
+            workload: name,
+            ..row
+        }
+    }
+
+    /// Whether its end was said by somebody who could know.
+    pub(super) fn is_said(&self) -> bool {
+        self.hold.ended.is_some() && self.end != End::Unsaid
+    }
+
+    /// The address went to the next holder.
+    pub(super) fn give_to(&mut self, next: &mut Hold, seen: Option<i64>) {
+        let mut span = next.span(seen);
+        if next.ended.is_none() {
+            // It holds on.
+            span.end = i64::MAX;
+        }
+        let begin = span.start;
+        let is_said = self.is_said();
+        if pass_on(&mut self.span, is_said, &mut span) {
+            next.floor = next.floor.max(Some(self.span.end));
+            if span.start != begin {
+                next.cut = Some(span.start);
+            }
+        }
+    }
+
+    /// It was not its any more after `at`, as became known later. False where nothing sure is left of it.
+    pub(super) fn cut(&mut self, at: i64) -> bool {
+        if self.span.end > at {
+            self.span.end = at;
+            self.hold.ended = Some(at);
+        }
+        self.span.start <= self.span.end
+    }
+}
+
+/// An address goes from one holder to the next. An end that nobody said is only when the API server had not heard otherwise: the next
+/// one knows better by what a kubelet may be late. False where the two contradict each other.
+pub(super) fn pass_on(span: &mut Span, is_said: bool, next: &mut Span) -> bool {
+    let late = span.end.saturating_sub(next.start);
+    if !is_said && span.start < next.start && late <= STATUS_LAG_US {
+        span.end = span.end.min(next.start - 1);
+    }
+    span.hand_over_to(next)
+}

@@ -1,0 +1,366 @@
+//! Random worlds, heard with outages, restarts and lists that take their time, against what really was.
+//!
+//! The truth is said by the world's own pods, not by the code under test: an address is a pod's from `start` to `release`; the API server
+//! hears of it later.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::tests::{Place, S, at, finished, pod, pods};
+use super::*;
+
+/// How a pod ends, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Ending {
+    /// Its containers finish so long before the address is back; the API server hears so long after; then the object goes.
+    Finishes(i64, i64, i64),
+    /// It is deleted by force so long before its address is back.
+    Forced(i64),
+    /// It does not end while anybody looks.
+    Lives,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Life {
+    pub(super) name: String,
+    pub(super) addr: String,
+    pub(super) start: i64,
+    pub(super) release: i64,
+    /// The API server hears of its address so long after it has it.
+    pub(super) lag: i64,
+    pub(super) relabelled: Option<i64>,
+    pub(super) ending: Ending,
+}
+
+const END: i64 = 400;
+
+impl Life {
+    fn finish(&self) -> Option<i64> {
+        match self.ending {
+            Ending::Finishes(before, ..) => Some((self.release - before).max(self.start)),
+            _ => None,
+        }
+    }
+
+    /// When the API server shows the end of it, and when the object goes.
+    fn terminal(&self) -> i64 {
+        let shown = self.start + self.lag;
+        match self.ending {
+            Ending::Finishes(_, after, _) => (self.release + after).max(shown),
+            Ending::Forced(before) => (self.release - before).max(shown),
+            Ending::Lives => 10_000,
+        }
+    }
+
+    fn gone(&self) -> i64 {
+        match self.ending {
+            Ending::Finishes(_, _, later) => self.terminal() + later,
+            _ => self.terminal(),
+        }
+    }
+
+    fn created(&self) -> i64 {
+        self.start - 2
+    }
+
+    fn label(&self, second: i64) -> &'static str {
+        match self.relabelled {
+            Some(change) if change <= second => "b",
+            _ => "a",
+        }
+    }
+
+    /// The object at this time.
+    pub(super) fn state(&self, second: i64) -> Option<Value> {
+        (self.created() <= second && second < self.gone()).then(|| self.last_state(second))
+    }
+
+    fn last_state(&self, second: i64) -> Value {
+        let mut value = pod(&self.name, &self.addr, self.start);
+        value["metadata"]["labels"] = json!({"v": self.label(second)});
+        match self.finish() {
+            _ if second < self.start + self.lag => value["status"] = json!({"phase": "Pending"}),
+            Some(finish) if second >= self.terminal() => {
+                value = finished(value, self.start, finish);
+            }
+            _ => {}
+        }
+        value
+    }
+
+    fn changes(&self) -> Vec<i64> {
+        let mut changes = vec![
+            self.created(),
+            self.start + self.lag,
+            self.terminal(),
+            self.gone(),
+        ];
+        changes.extend(self.relabelled);
+        changes
+    }
+}
+
+/// One session: how long nobody watched before it, how long its list takes, how long it lasts, whether the process ends with it.
+#[derive(Debug, Clone)]
+pub(super) struct Session {
+    pub(super) outage: i64,
+    pub(super) list: i64,
+    pub(super) length: i64,
+    pub(super) is_restart: bool,
+    pub(super) bookmark_every: i64,
+    pub(super) commit_every: i64,
+    /// How long a second takes.
+    pub(super) pause: Duration,
+}
+
+/// A session that begins at a second.
+pub(super) fn session(from: i64) -> Session {
+    Session {
+        outage: from,
+        list: 1,
+        length: 200,
+        is_restart: true,
+        bookmark_every: 5,
+        commit_every: 10,
+        pause: Duration::ZERO,
+    }
+}
+
+fn lives() -> impl Strategy<Value = Vec<Life>> {
+    let ending = prop_oneof![
+        4 => (0_i64..3, 0_i64..4, 0_i64..6).prop_map(|(a, b, c)| Ending::Finishes(a, b, c)),
+        1 => (0_i64..9).prop_map(Ending::Forced),
+    ];
+    let life = (
+        0_i64..12,
+        3_i64..70,
+        0_i64..4,
+        prop::option::weighted(0.4, 0_i64..70),
+        ending,
+    );
+    let chain = prop::collection::vec(life, 1..9);
+    prop::collection::vec(chain, 1..4).prop_map(|chains| {
+        let mut lives = Vec::new();
+        for (number, chain) in chains.into_iter().enumerate() {
+            let mut free = -20;
+            for (wait, length, lag, relabelled, ending) in chain {
+                let start = free + wait;
+                let mut life = Life {
+                    name: format!("p{number}-{}", lives.len()),
+                    addr: format!("10.0.0.{number}"),
+                    start,
+                    release: start + length,
+                    lag,
+                    relabelled: relabelled.map(|after| start + lag + after),
+                    ending,
+                };
+                life.relabelled = life.relabelled.filter(|change| *change < life.terminal());
+                free = life.release;
+                if life.release >= END {
+                    (life.ending, life.release) = (Ending::Lives, 10_000);
+                }
+                let lasts = life.release >= END;
+                lives.push(life);
+                if lasts {
+                    break;
+                }
+            }
+        }
+        lives
+    })
+}
+
+fn sessions() -> impl Strategy<Value = Vec<Session>> {
+    let session = (
+        0_i64..25,
+        0_i64..8,
+        5_i64..120,
+        any::<bool>(),
+        1_i64..20,
+        1_i64..30,
+    );
+    let session = session.prop_map(
+        |(outage, list, length, is_restart, bookmark_every, commit_every)| Session {
+            outage,
+            list,
+            length,
+            is_restart,
+            bookmark_every,
+            commit_every,
+            pause: Duration::ZERO,
+        },
+    );
+    prop::collection::vec(session, 1..6)
+}
+
+/// Plays the sessions; the second at which the last one ended.
+pub(super) fn play(place: &mut Place, lives: &[Life], sessions: &[Session]) -> i64 {
+    let mut now = 0;
+    for (number, session) in sessions.iter().enumerate() {
+        now += session.outage;
+        let (begun, ended) = (now, now + session.list);
+        let shown: Vec<Value> = lives.iter().filter_map(|life| life.state(begun)).collect();
+        place.list(&pods(), begun, ended, &shown);
+        let mut changes: Vec<(i64, &Life)> = lives
+            .iter()
+            .flat_map(|life| life.changes().into_iter().map(move |change| (change, life)))
+            .filter(|(change, _)| *change > begun)
+            .collect();
+        changes.sort_by_key(|(change, life)| (*change, life.name.clone()));
+        changes.dedup_by_key(|(change, life)| (*change, life.name.clone()));
+        let mut changes = changes.into_iter().peekable();
+        let over = ended + session.length;
+        for second in ended..=over {
+            std::thread::sleep(session.pause);
+            while let Some((change, life)) = changes.next_if(|(change, _)| *change <= second) {
+                match life.state(change) {
+                    Some(state) => place.put(&state, second),
+                    None if change == life.gone() => {
+                        place.delete(&life.last_state(change - 1), second)
+                    }
+                    None => {}
+                }
+            }
+            if (second - ended) % session.bookmark_every == session.bookmark_every - 1 {
+                place.progress(&pods(), second);
+            }
+            if (second - ended) % session.commit_every == session.commit_every - 1 {
+                place.commit(second);
+            }
+        }
+        now = over;
+        let is_last = number + 1 == sessions.len();
+        if is_last {
+            place.commit(now);
+        } else if session.is_restart {
+            place.restart();
+        } else {
+            let (kind, why) = (pods(), "410".to_owned());
+            place.hear(Heard::Lost {
+                kind,
+                at: at(now),
+                why,
+            });
+        }
+    }
+    now
+}
+
+pub(super) fn check(place: &Place, lives: &[Life], until: i64) {
+    let rows = place.endpoints();
+    let gaps = place.gaps();
+    for life in lives {
+        let own: Vec<_> = rows.iter().filter(|row| row.name == life.name).collect();
+        let visible = (life.start + life.lag, life.terminal());
+        if own.is_empty() {
+            // Nobody could see it: before all, after all, or inside a gap.
+            let first = place.objects().iter().map(|row| row.valid_from_us).min();
+            let first = first.map_or(0, |us| (us - at(0)) / S);
+            let in_gap = gaps
+                .iter()
+                .any(|gap| gap.from_us <= at(visible.0) && at(life.gone()) <= gap.to_us);
+            let outside = life.gone() <= first || visible.0 > until || life.gone() <= visible.0;
+            assert!(in_gap || outside, "{life:?} is in no row, gaps {gaps:?}");
+            continue;
+        }
+        for row in &own {
+            let (from, to) = (row.valid_from_us, row.valid_to_us.unwrap());
+            assert!(from <= to, "{row:?}");
+            assert!(
+                from >= at(life.start),
+                "core begins too early: {row:?} {life:?}"
+            );
+            // Without a word of its end, an address is known as far as the API server knew.
+            let known = life.terminal().max(life.release);
+            assert!(to <= at(known), "core ends too late: {row:?} {life:?}");
+            let first: chrono::DateTime<chrono::Utc> = serde_json::from_str::<Value>(&row.evidence)
+                .unwrap()["first_seen"]
+                .as_str()
+                .unwrap()
+                .parse()
+                .unwrap();
+            let seen = first.timestamp_micros().max(at(life.start + life.lag));
+            // What it looked like when it finished is not known of one that was first seen afterwards.
+            let was_over = Some(first.timestamp_micros()) == life.finish().map(at);
+            for us in [seen, to] {
+                if us < seen || was_over {
+                    continue;
+                }
+                let label = json!({"v": life.label((us - at(0)).div_euclid(S))}).to_string();
+                assert_eq!(
+                    row.labels.as_deref(),
+                    Some(label.as_str()),
+                    "at {us} {row:?} {life:?}"
+                );
+            }
+        }
+        let low = own.iter().map(|row| {
+            let slack = row.from_slack_ms.unwrap_or(1 << 40);
+            row.valid_from_us - slack * 1000
+        });
+        assert!(
+            low.min().unwrap() <= at(life.start),
+            "begins too late: {own:?} {life:?}"
+        );
+        let high = own.iter().map(|row| {
+            let slack = row.to_slack_ms.unwrap_or(1 << 40);
+            row.valid_to_us.unwrap() + slack * 1000
+        });
+        // That it was deleted by force while nobody watched, nobody can know: whoever is gone then is taken to have ended.
+        let is_forced = matches!(life.ending, Ending::Forced(_));
+        let deleted = at(life.gone());
+        let unseen = is_forced
+            && gaps
+                .iter()
+                .any(|gap| gap.from_us < deleted && deleted <= gap.to_us);
+        let released = match unseen {
+            true => life.gone(),
+            false => life.release,
+        };
+        let released = released.min(until);
+        assert!(
+            high.max().unwrap() >= at(released),
+            "ends too early: {own:?} {life:?}"
+        );
+        for pair in own.windows(2) {
+            let high = pair[0].valid_to_us.unwrap() + pair[0].to_slack_ms.unwrap_or(1 << 40) * 1000;
+            let low = pair[1].valid_from_us - pair[1].from_slack_ms.unwrap_or(1 << 40) * 1000;
+            assert!(
+                pair[0].valid_to_us.unwrap() < pair[1].valid_from_us,
+                "{pair:?}"
+            );
+            assert!(
+                high >= low || high >= at(life.release),
+                "a hole between {pair:?}"
+            );
+        }
+    }
+    // Nobody surely holds what somebody else surely holds, once the API server has heard of the end of the one before.
+    let is_over = |name: &str| {
+        let mut lives = lives.iter();
+        lives.any(|life| life.name == name && life.terminal() < until)
+    };
+    for one in rows.iter().filter(|one| is_over(&one.name)) {
+        let same = rows.iter().filter(|other| other.addr == one.addr);
+        let later = same.filter(|other| other.name != one.name);
+        for other in later.filter(|other| other.valid_from_us >= one.valid_from_us) {
+            assert!(
+                one.valid_to_us.unwrap() <= other.valid_from_us,
+                "two cores: {one:?} {other:?}"
+            );
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn no_core_says_what_was_not_so_and_nothing_is_outside(lives in lives(), sessions in sessions()) {
+        let mut place = Place::new();
+        let until = play(&mut place, &lives, &sessions);
+        check(&place, &lives, until);
+    }
+}
