@@ -32,6 +32,8 @@ pub(crate) struct All {
     analyze: settings::Analyze,
     #[command(flatten)]
     fail: settings::Fail,
+    #[command(flatten)]
+    watch: settings::Watch,
 }
 
 impl All {
@@ -41,6 +43,7 @@ impl All {
             .ingest(&self.ingest)
             .analyze(&self.analyze)
             .fail(&self.fail)
+            .watch(&self.watch)
             .check()
     }
 }

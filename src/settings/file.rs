@@ -11,6 +11,7 @@ use super::fail_on::FailOn;
 use super::keys::{Analyze, Cluster, Ingest, text};
 use super::place::Oss;
 use super::sources::Sources;
+use super::watch::Watch;
 use crate::failure::{Failure, Mistake};
 use crate::output::Format;
 
@@ -34,6 +35,7 @@ pub(super) struct File {
     pub(super) analyze: Analyze,
     pub(super) cloud: Cloud,
     pub(super) sources: Sources,
+    pub(super) watch: Watch,
 }
 
 /// Reads the file at `path`.

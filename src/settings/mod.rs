@@ -15,6 +15,7 @@ mod place;
 mod shipped;
 mod size;
 mod sources;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -34,6 +35,7 @@ pub(crate) use self::place::Place;
 pub(crate) use self::shipped::Shipped;
 use self::size::Size;
 pub(crate) use self::sources::{Sls, Source, Sources};
+pub(crate) use self::watch::{Watch, Watching};
 use crate::failure::{Failure, Mistake, tell};
 use crate::output::Format;
 use crate::when::Span;
@@ -49,6 +51,7 @@ pub(crate) struct Typed {
     ingest: Ingest,
     analyze: Analyze,
     fail: Fail,
+    watch: Watch,
     formats: Option<&'static [Format]>,
     file: File,
 }
@@ -92,6 +95,12 @@ impl Typed {
         self
     }
 
+    /// With what a command was told about watching.
+    pub(crate) fn watch(mut self, watch: &Watch) -> Self {
+        self.watch = watch.clone();
+        self
+    }
+
     /// With the formats in which a command prints, if not the common ones.
     pub(crate) fn formats(mut self, formats: &'static [Format]) -> Self {
         self.formats = Some(formats);
@@ -106,6 +115,7 @@ impl Typed {
             ingest: reading,
             analyze: analysing,
             fail,
+            watch,
             formats,
             file,
         } = self;
@@ -186,6 +196,17 @@ impl Typed {
         }
         let region = file.cloud.region.clone();
         origins.pick("cloud.region", None, region);
+        let theirs = file.watch;
+        let kubeconfig = (watch.kubeconfig, theirs.kubeconfig);
+        let namespace = (watch.lease_namespace, theirs.lease_namespace);
+        let watch = Watch {
+            kubeconfig: origins.pick("watch.kubeconfig", kubeconfig.0, kubeconfig.1),
+            context: origins.pick("watch.context", watch.context, theirs.context),
+            every: origins.pick("watch.every", watch.every, theirs.every),
+            patience: origins.pick("watch.patience", watch.patience, theirs.patience),
+            lease: origins.pick("watch.lease", watch.lease, theirs.lease),
+            lease_namespace: origins.pick("watch.lease-namespace", namespace.0, namespace.1),
+        };
         let fail_on = origins.pick("fail-on", fail.fail_on, file.fail_on);
         Ok(Settings {
             lake: Place::parse(lake.as_deref().unwrap_or(LAKE), access.clone())?,
@@ -200,6 +221,7 @@ impl Typed {
             cidr_sets: named,
             cloud: file.cloud,
             sources: file.sources,
+            watch: watch.check()?,
             origins,
         })
     }
@@ -254,6 +276,8 @@ pub(crate) struct Settings {
     pub cloud: Cloud,
     /// Where flow logs come from besides files.
     pub sources: Sources,
+    /// How a cluster is watched.
+    pub watch: Watching,
     /// Where the values come from.
     pub origins: Origins,
 }
@@ -285,7 +309,7 @@ impl Settings {
             .iter()
             .map(IpNet::to_string)
             .collect();
-        vec![
+        let mut rows = vec![
             ("lake", self.lake.to_string()),
             ("oss.region", self.access.region.clone().unwrap_or_default()),
             (
@@ -339,7 +363,9 @@ impl Settings {
                 "cloud.region",
                 self.cloud.region.clone().unwrap_or_default(),
             ),
-        ]
+        ];
+        rows.extend(self.watch.rows());
+        rows
     }
 }
 

@@ -1,5 +1,9 @@
 //! What a user sees, through the binary: one file per concern.
 #![cfg(test)]
+#![expect(
+    clippy::duplicate_mod,
+    reason = "both fakes of `ingest` speak HTTP by one file"
+)]
 
 #[path = "../../lake/tests/fake_oss/mod.rs"]
 #[expect(dead_code, reason = "a bucket for the binary needs few of its faults")]
@@ -13,7 +17,11 @@ mod explain;
 #[expect(dead_code, reason = "the tests of `ingest` use all of the fake")]
 #[path = "../../ingest/tests/fake/mod.rs"]
 mod fake;
+#[expect(dead_code, reason = "the tests of `ingest` use all of the fake")]
+#[path = "../../ingest/tests/fake_kube/mod.rs"]
+mod fake_kube;
 mod identity;
+mod inventory_watch;
 mod oss;
 mod policy;
 mod settings;

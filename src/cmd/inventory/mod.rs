@@ -7,6 +7,7 @@ mod history;
 mod import;
 mod past;
 mod rebuild;
+mod watch;
 mod who;
 
 use clap::Subcommand;
@@ -24,6 +25,7 @@ Examples:
   flowaudit inventory import snapshots/
   flowaudit inventory import audit.log events.json
   flowaudit inventory rebuild --source audit --source events --from 14d
+  flowaudit inventory watch --cluster prod --lake oss://audit/lake
   flowaudit inventory cloud --region cn-hangzhou
   flowaudit inventory who 10.0.3.7 --at 2026-11-23T08:00:00Z
   flowaudit inventory history shop/redis-0
@@ -34,6 +36,8 @@ pub(crate) enum Inventory {
     Import(import::Import),
     /// Rebuilds the past from the audit log and the event centre in the log service
     Rebuild(rebuild::Rebuild),
+    /// Watches a cluster: its objects come into the lake as they change
+    Watch(watch::Watch),
     /// Brings into the lake what the cloud says of interfaces, security groups, flow logs, gateways and load balancers
     Cloud(cloud::Cloud),
     /// Tells who held an address
@@ -52,6 +56,7 @@ impl Inventory {
         match self {
             Inventory::Import(command) => command.run(everywhere),
             Inventory::Rebuild(command) => command.run(everywhere),
+            Inventory::Watch(command) => command.run(everywhere),
             Inventory::Cloud(command) => command.run(everywhere),
             Inventory::Who(command) => command.run(everywhere),
             Inventory::History(command) => command.run(everywhere),
