@@ -49,7 +49,7 @@ pub struct Tuning {
     pub wait_max: Duration,
     /// How often a kind is tried that is forbidden.
     pub forbidden_pause: Duration,
-    /// How often is asked which kinds are served.
+    /// How often is asked which kinds are served: a server that has just begun names some of them only after a while.
     pub discovery_pause: Duration,
     /// How long a token may be refused before the run ends.
     pub unauthorized_max: Duration,
@@ -70,7 +70,7 @@ impl Default for Tuning {
             wait_first: Duration::from_millis(500),
             wait_max: Duration::from_secs(30),
             forbidden_pause: Duration::from_secs(300),
-            discovery_pause: Duration::from_secs(600),
+            discovery_pause: Duration::from_secs(60),
             unauthorized_max: Duration::from_secs(120),
             login_max: Duration::from_secs(10),
             outage_max: Duration::from_secs(120),

@@ -182,7 +182,13 @@ impl Elector {
                     "metadata": {"name": self.settings.name, "namespace": self.namespace},
                     "spec": self.spec(&Value::Null, now),
                 });
-                return self.write(Method::POST, &self.path(), lease).await;
+                let written = self.write(Method::POST, &self.path(), lease).await;
+                return written.map_err(|refusal| match refusal {
+                    Refusal::NotFound => {
+                        Refusal::Status(404, format!("there is no namespace `{}`", self.namespace))
+                    }
+                    refusal => refusal,
+                });
             }
             Err(refusal) => return Err(refusal),
         };

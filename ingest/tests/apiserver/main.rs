@@ -13,6 +13,8 @@ mod common;
 )]
 #[path = "../fake_kube/mod.rs"]
 mod fake_kube;
+#[path = "../kubernetes/history.rs"]
+mod history;
 #[path = "../kubernetes/scenario.rs"]
 mod scenario;
 mod server;
@@ -23,4 +25,9 @@ use crate::server::Server;
 #[test]
 fn the_story_against_a_real_server() {
     scenario::tell(&mut Server::start());
+}
+
+#[test]
+fn the_lake_says_what_was_done_to_a_real_server() {
+    history::tell(&mut Server::start());
 }

@@ -210,7 +210,14 @@ impl World {
                 })
             }
             ("DELETE", Some(name)) => {
-                Answer::Whole(match self.delete(resource, &namespace_of, &name) {
+                let options: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+                let grace = options["gracePeriodSeconds"].as_i64().unwrap_or(0);
+                let is_pod = self.resources[resource].kind == "Pod";
+                let done = match grace > 0 && is_pod {
+                    true => self.terminate(resource, &namespace_of, &name, grace),
+                    false => self.delete(resource, &namespace_of, &name),
+                };
+                Answer::Whole(match done {
                     Some(object) => Response::new(200, object.to_string()),
                     None => status(404, "NotFound", "not found"),
                 })

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{SecondsFormat, Utc};
+use chrono::{SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::answer::Watch;
@@ -215,16 +215,29 @@ impl World {
         let key = (namespace.to_owned(), name.to_owned());
         if self.resources[resource].kind == "Pod" {
             // As the real one does, even when told to wait for nothing.
-            object["metadata"]["deletionTimestamp"] =
-                Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true).into();
-            object["metadata"]["deletionGracePeriodSeconds"] = 0.into();
-            object = self.put(resource, "MODIFIED", object);
+            object = self.terminate(resource, namespace, name, 0)?;
         }
         self.resources[resource].objects.remove(&key);
         self.version += 1;
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
         self.log(resource, "DELETED", name, &object.to_string());
         Some(object)
+    }
+
+    /// Begins the end of a pod; its kubelet deletes it when it has stopped it.
+    pub(crate) fn terminate(
+        &mut self,
+        resource: usize,
+        namespace: &str,
+        name: &str,
+        grace: i64,
+    ) -> Option<Value> {
+        let mut object = self.get(resource, namespace, name)?;
+        let at = Utc::now() + TimeDelta::seconds(grace);
+        object["metadata"]["deletionTimestamp"] =
+            at.to_rfc3339_opts(SecondsFormat::Secs, true).into();
+        object["metadata"]["deletionGracePeriodSeconds"] = grace.into();
+        Some(self.put(resource, "MODIFIED", object))
     }
 
     fn put(&mut self, resource: usize, change: &str, mut object: Value) -> Value {

@@ -10,6 +10,8 @@ mod fake_kube;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod history;
+#[cfg(test)]
 mod lease;
 #[cfg(test)]
 mod listening;

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use chrono::{SecondsFormat, TimeDelta, Utc};
 use flowaudit_ingest::inventory::live::Heard;
 use flowaudit_ingest::kubernetes::{Login, Tuning, WatchSettings};
 use serde_json::{Value, json};
@@ -25,7 +26,7 @@ pub(crate) trait Cluster {
 }
 
 /// Cilium's policies, as far as a server must know them to keep them.
-const DEFINITION: &str = r#"{"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+pub(crate) const DEFINITION: &str = r#"{"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
   "metadata": {"name": "ciliumnetworkpolicies.cilium.io"},
   "spec": {"group": "cilium.io", "scope": "Namespaced",
     "names": {"plural": "ciliumnetworkpolicies", "singular": "ciliumnetworkpolicy", "kind": "CiliumNetworkPolicy"},
@@ -33,9 +34,9 @@ const DEFINITION: &str = r#"{"apiVersion": "apiextensions.k8s.io/v1", "kind": "C
       "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}}"#;
 const OF_CILIUM: &str = "/apis/cilium.io/v2/namespaces/shop/ciliumnetworkpolicies";
 const PODS: &str = "/api/v1/namespaces/shop/pods";
-const POLICIES: &str = "/apis/networking.k8s.io/v1/namespaces/shop/networkpolicies";
+pub(crate) const POLICIES: &str = "/apis/networking.k8s.io/v1/namespaces/shop/networkpolicies";
 
-fn create_pod(cluster: &dyn Cluster, name: &str, addr: &str) {
+pub(crate) fn create_pod(cluster: &dyn Cluster, name: &str, addr: &str) {
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": name, "namespace": "shop", "labels": {"app": "web"}},
@@ -46,17 +47,34 @@ fn create_pod(cluster: &dyn Cluster, name: &str, addr: &str) {
     cluster.call("PATCH", &format!("{PODS}/{name}/status"), &status);
 }
 
-fn label_pod(cluster: &dyn Cluster, name: &str, app: &str) {
+pub(crate) fn label_pod(cluster: &dyn Cluster, name: &str, app: &str) {
     let labels = json!({"metadata": {"labels": {"app": app}}});
     cluster.call("PATCH", &format!("{PODS}/{name}"), &labels);
 }
 
-fn delete_pod(cluster: &dyn Cluster, name: &str) {
+pub(crate) fn delete_pod(cluster: &dyn Cluster, name: &str) {
     let options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0});
     cluster.call("DELETE", &format!("{PODS}/{name}"), &options);
 }
 
-fn create_policy_of_cilium(cluster: &dyn Cluster) {
+/// What a kubelet writes of a pod whose containers have just stopped.
+fn stopped() -> Value {
+    let now = (Utc::now() + TimeDelta::seconds(1)).to_rfc3339_opts(SecondsFormat::Secs, true);
+    let terminated = json!({"exitCode": 0, "finishedAt": now});
+    json!({"status": {"phase": "Succeeded", "containerStatuses": [{
+        "name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+        "state": {"terminated": terminated}}]}})
+}
+
+/// The end of a pod as a kubelet makes it: it is asked for, the pod stops, the object goes.
+pub(crate) fn end_pod(cluster: &dyn Cluster, name: &str) {
+    let options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 30});
+    cluster.call("DELETE", &format!("{PODS}/{name}"), &options);
+    cluster.call("PATCH", &format!("{PODS}/{name}/status"), &stopped());
+    delete_pod(cluster, name);
+}
+
+pub(crate) fn create_policy_of_cilium(cluster: &dyn Cluster) {
     let policy = json!({"apiVersion": "cilium.io/v2", "kind": "CiliumNetworkPolicy",
         "metadata": {"name": "cnp", "namespace": "shop"}, "spec": {"endpointSelector": {}, "ingress": [{}]}});
     cluster.call("POST", OF_CILIUM, &policy);
@@ -188,7 +206,7 @@ pub(crate) fn tell(cluster: &mut dyn Cluster) {
     assert_eq!(taken.committed, taken.heard.len());
 
     // The watcher itself begins anew.
-    delete_pod(cluster, "e");
+    end_pod(cluster, "e");
     let listening = Listening::start(settings(cluster));
     listening.until("pods are listed", |taken| has(taken, "Pod", "end"));
     let (taken, ended) = listening.end();

@@ -58,3 +58,10 @@ fn the_story_against_the_fake() {
     let kubeconfig = place.kubeconfig();
     tell(&mut Fake { place, kubeconfig });
 }
+
+#[test]
+fn the_lake_says_what_was_done_to_the_fake() {
+    let place = Place::new();
+    let kubeconfig = place.kubeconfig();
+    crate::history::tell(&mut Fake { place, kubeconfig });
+}
