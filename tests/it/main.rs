@@ -23,6 +23,7 @@ mod fake_kube;
 mod identity;
 mod inventory_watch;
 mod oss;
+mod past;
 mod policy;
 mod settings;
 mod shipped;

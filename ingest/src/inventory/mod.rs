@@ -107,6 +107,8 @@ pub struct ImportSummary {
     pub contradictions: Vec<Contradiction>,
     /// What was read of audit logs and events.
     pub past: past::Tally,
+    /// Rows of `endpoints` by what they rest on, as in `audit+event`.
+    pub evidence: BTreeMap<String, u64>,
 }
 
 /// Brings Kubernetes objects from files, directories, patterns and standard input into the lake.
@@ -410,6 +412,11 @@ fn merge_into(
         .filter(|at| moments.contains_key(&Some(*at)))
         .collect();
     summary.endpoints = endpoints.len() as u64;
+    summary.evidence.clear();
+    for row in &endpoints {
+        let words = over_time::Rests::of(row).words();
+        *summary.evidence.entry(words).or_default() += 1;
+    }
     summary.versions = objects.iter().filter(|row| !rows::is_ledger(row)).count() as u64;
     summary.contradictions = contradictions;
     let gaps = past::gaps::new(lake, &base, &settings.cluster, &summary.past.holes)?;

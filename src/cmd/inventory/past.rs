@@ -77,6 +77,18 @@ pub(super) fn levels(past: &Tally) -> String {
     text
 }
 
+/// Holders by what they rest on, for people.
+pub(super) fn evidence(evidence: &BTreeMap<String, u64>) -> String {
+    let told = evidence.iter().filter(|(words, _)| !words.is_empty());
+    let told: Vec<String> = told
+        .map(|(words, rows)| format!("{} by {words}", counted(*rows, "holder", "holders")))
+        .collect();
+    match told.is_empty() {
+        true => String::new(),
+        false => format!("  {}\n", told.join(", ")),
+    }
+}
+
 /// What was read, for programs.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {

@@ -1,5 +1,7 @@
 //! `inventory rebuild`: the past of a cluster from its audit logstore and its event centre.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Duration, Utc};
 use clap::Args;
 use flowaudit_ingest::inventory::ImportSettings;
@@ -55,6 +57,7 @@ struct Report {
     left_out: u64,
     stretches_missed: u64,
     past: past::Report,
+    evidence: BTreeMap<String, u64>,
     endpoints: u64,
     versions: u64,
     commit: Option<u64>,
@@ -131,6 +134,7 @@ impl Rebuild {
             left_out: read.left_out,
             stretches_missed: read.missed,
             past: past::report(&summary.past),
+            evidence: summary.evidence.clone(),
             endpoints: summary.endpoints,
             versions: summary.versions,
             commit: summary.commit,
@@ -143,7 +147,8 @@ impl Rebuild {
                 bytes(read.packed_bytes),
                 past::said(&summary.past)
             );
-            said_known(&summary, begun) + &past::levels(&summary.past)
+            let known = said_known(&summary, begun);
+            known + &past::levels(&summary.past) + &past::evidence(&summary.evidence)
         };
         output::one(settings.output, &report, text)?;
         if summary.past.is_empty() {

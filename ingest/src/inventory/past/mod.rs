@@ -17,6 +17,7 @@ pub(super) mod quiet;
 pub mod rebuild;
 pub mod text;
 
+use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Map, Value};
@@ -179,15 +180,21 @@ impl Past {
                     group => format!("{}.{group}", entry.resource),
                 };
                 let (key, level) = ((entry.answered, entry.audit_id.clone()), entry.level);
-                if self.waiting.insert(key, entry).is_none() {
-                    self.tally.writes += 1;
-                    *self
-                        .tally
-                        .levels
-                        .entry(title)
-                        .or_default()
-                        .entry(level)
-                        .or_default() += 1;
+                match self.waiting.entry(key) {
+                    Slot::Vacant(slot) => {
+                        slot.insert(entry);
+                        self.tally.writes += 1;
+                        let levels = self.tally.levels.entry(title).or_default();
+                        *levels.entry(level).or_default() += 1;
+                    }
+                    // Two that claim to be one: the same stays whichever comes first.
+                    Slot::Occupied(mut slot) => {
+                        if *slot.get() != entry
+                            && format!("{entry:?}") < format!("{:?}", slot.get())
+                        {
+                            slot.insert(entry);
+                        }
+                    }
                 }
             }
             Err(why) => *self.tally.left_out.entry(why).or_default() += 1,
