@@ -41,11 +41,21 @@ struct Cluster {
     /// How long before the newest record of the log the inventory ends, in seconds.
     behind_flows_s: Option<i64>,
     snapshots: u64,
+    /// Kinds that a live watch follows, or followed, by name.
+    watched: BTreeMap<String, Watched>,
     engine: Option<String>,
     addresses: BTreeMap<String, u64>,
     last_seen_by: BTreeMap<String, String>,
     gaps: Vec<Gap>,
     contradictions: usize,
+}
+
+#[derive(Serialize)]
+struct Watched {
+    /// When it was last heard; absent where it never could be had.
+    heard: Option<String>,
+    /// Why it cannot be had since.
+    lost: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -96,6 +106,17 @@ fn cluster(cluster: String, of: OfCluster, newest_flow_us: Option<i64>) -> Clust
             .into_iter()
             .map(|(by, at)| (by, rfc3339(at)))
             .collect(),
+        watched: of
+            .watched
+            .into_iter()
+            .map(|(kind, of)| {
+                let watched = Watched {
+                    heard: of.heard_us.map(rfc3339),
+                    lost: of.lost,
+                };
+                (kind, watched)
+            })
+            .collect(),
         gaps: of
             .gaps
             .into_iter()
@@ -140,6 +161,19 @@ fn said(report: &Report, now: DateTime<Utc>) -> String {
             text += &format!("  evidence    {by}, last {at}\n");
         }
         text += &format!("  snapshots   {}\n", one.snapshots);
+        let heard = one.watched.values().filter(|kind| kind.lost.is_none());
+        let heard: Vec<&String> = heard.filter_map(|kind| kind.heard.as_ref()).collect();
+        if let Some(since) = heard.iter().min() {
+            let kinds = counted(heard.len() as u64, "kind", "kinds");
+            text += &format!("  watched     {kinds}, all heard up to {since}\n");
+        }
+        for (kind, watched) in &one.watched {
+            let Some(why) = &watched.lost else {
+                continue;
+            };
+            let heard = watched.heard.as_deref().unwrap_or("never");
+            text += &format!("  lost        {kind}, last heard {heard}: {why}\n");
+        }
         if one.gaps.is_empty() {
             text += "  gaps        none known\n";
         }

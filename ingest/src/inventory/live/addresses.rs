@@ -191,6 +191,9 @@ impl State {
         if hold.ended.is_none() && hold.sure_end(last) < hold.first {
             hold.ended = Some(hold.sure_end(last));
         }
+        if hold.is_exclusive() && (hold.ended.is_none() || end == End::Unsaid) {
+            self.give_way(&mut hold, last, end);
+        }
         let mut closed = Closed::new(hold, last, end, &self.owners);
         let hold = &closed.hold;
         let is_over = !matches!(end, End::Changed(_));
@@ -219,6 +222,27 @@ impl State {
         }
         self.settled.settle(closed);
         self.is_changed = true;
+    }
+
+    /// Nobody said when it let go of the address. If somebody else had it meanwhile, by as much as a kubelet may be late, it was before that.
+    fn give_way(&self, hold: &mut Hold, last: Option<i64>, end: End) {
+        if matches!(end, End::Changed(_)) {
+            return;
+        }
+        let (begun, until) = (self.settled.begun(hold), hold.end(last));
+        let names = self.by_addr.get(&hold.addr).into_iter().flatten();
+        let pods = self.kinds.get(&KindId::new("", "Pod"));
+        let others = names.filter_map(|name| Some(&pods?.objects.get(name)?.holds));
+        let others = others.flatten().filter(|other| other.uid != hold.uid);
+        let taken = others
+            .filter(|other| other.addr == hold.addr)
+            .map(Hold::begin)
+            .filter(|taken| begun < *taken && *taken <= until)
+            .filter(|taken| until - taken <= STATUS_LAG_US)
+            .min();
+        if let Some(taken) = taken {
+            hold.ended = Some(hold.ended.map_or(taken - 1, |ended| ended.min(taken - 1)));
+        }
     }
 
     /// An address that was held when it was last heard of.

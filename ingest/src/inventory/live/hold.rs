@@ -70,7 +70,8 @@ impl Hold {
     pub(super) fn sure_end(&self, seen: Option<i64>) -> i64 {
         match seen {
             Some(seen) if self.last.is_none() && seen < self.first => {
-                self.start.map_or(seen, |start| start.max(seen))
+                let known = self.start.max(self.before);
+                known.map_or(seen, |known| known.max(seen))
             }
             _ => self.end(seen),
         }

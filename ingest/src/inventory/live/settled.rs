@@ -130,6 +130,15 @@ impl Settled {
         }
     }
 
+    /// When the holder began to hold the address, in whichever look.
+    pub(super) fn begun(&self, hold: &Hold) -> i64 {
+        let numbers = self.by_addr.get(&hold.addr).map_or(&[][..], Vec::as_slice);
+        let own = numbers.iter().filter_map(|number| self.all.get(*number));
+        let own = own.filter(|closed| closed.hold.uid == hold.uid);
+        let own = own.map(|closed| closed.span.start);
+        own.chain([hold.begin()]).min().unwrap_or(i64::MIN)
+    }
+
     /// Whether there is a row of this holder and address.
     pub(super) fn holds(&self, uid: &str, addr: IpAddr) -> bool {
         let numbers = self.by_addr.get(&addr).map_or(&[][..], Vec::as_slice);
