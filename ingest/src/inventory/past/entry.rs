@@ -153,7 +153,8 @@ pub fn is_audit(members: &Map<String, Value>) -> bool {
         .all(|key| members.contains_key(*key))
 }
 
-/// When the server had the request, and who asked: known of events that are not used, too.
+/// When the server had the request, and who asked: known of events that are not used, too. What was answered before it was received is as
+/// old as the answer.
 pub(super) fn heartbeat(members: &Map<String, Value>) -> (Option<i64>, String) {
     let members = Members(members);
     let user = match members.0.get("user") {
@@ -164,7 +165,12 @@ pub(super) fn heartbeat(members: &Map<String, Value>) -> (Option<i64>, String) {
         },
         nested => members.inner(nested, "user", "username"),
     };
-    (members.time("requestReceivedTimestamp"), user)
+    let received = members.time("requestReceivedTimestamp");
+    let answered = members.time("stageTimestamp");
+    (
+        received.map(|at| answered.map_or(at, |answered| at.min(answered))),
+        user,
+    )
 }
 
 /// Whether it is about a lease, of which every kubelet renews one all the time.

@@ -126,6 +126,30 @@ fn check(rows: &[Row], expected: &[(i64, i64, Option<i64>, Option<i64>)]) {
     assert_eq!(times, expected, "{rows:#?}");
 }
 
+/// Found by fuzzing.
+#[test]
+fn a_receipt_after_the_answer_makes_the_log_no_longer() {
+    let policy = |created: &str| {
+        json!({"kind": "NetworkPolicy", "apiVersion": "networking.k8s.io/v1", "spec": {"podSelector": {}}, "metadata": {
+            "name": "web", "namespace": "shop", "uid": "p1", "generation": 1, "creationTimestamp": created}})
+    };
+    let create = |at_ms, created: &str| {
+        let bodies = [Value::Null, policy(created)];
+        write(at_ms, "ci", "create", "networkpolicies", bodies)
+    };
+    let late = create(30_602_121, "2025-11-24T08:30:02Z");
+    let (_, rows, tally) = told(&[
+        create(2_402_200, "2026-11-24T08:30:02Z"),
+        with(
+            late,
+            "requestReceivedTimestamp",
+            json!("2027-11-24T08:30:02.114503Z"),
+        ),
+    ]);
+    assert_eq!(tally.from_to.unwrap().1, ZERO + 30_602_121_000);
+    assert!(!rows.is_empty());
+}
+
 #[test]
 fn a_life_from_binding_to_deletion() {
     let binding = json!({"metadata": {"uid": "u1"}, "target": {"name": "n1"}});
