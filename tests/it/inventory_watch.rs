@@ -315,6 +315,17 @@ fn a_missing_right_is_named_with_its_cost_and_its_remedy() {
         said.out
     );
     assert_eq!(cluster.in_short(), ["web-0"]);
+    let health = cluster
+        .place
+        .run(&["inventory", "health", "--lake", "lake"]);
+    health.check(0, &[]);
+    for expected in [
+        "watched     8 kinds, all heard up to 20",
+        "lost        Node, last heard never: forbidden: nodes is forbidden",
+        "gaps        none known",
+    ] {
+        assert!(health.out.contains(expected), "{}", health.out);
+    }
     // For ever it is no reason to end, and no reason to fail.
     let running = cluster.start(&["--no-lease", "--every", "1s"]);
     running.until_said("listed Pod: 1");
