@@ -136,6 +136,11 @@ impl Members<'_> {
     }
 }
 
+/// No write takes longer: the server gives a request up after a minute, unless it is set otherwise.
+const WRITE_US_MAX: i64 = 3_600_000_000;
+/// The clock of a server may be set back by this much between receipt and answer.
+const CLOCK_STEP_US: i64 = 5_000_000;
+
 /// The year 2200: a later time is no time of a log.
 const TIME_MAX: i64 = 7_258_118_400_000_000;
 
@@ -153,8 +158,8 @@ pub fn is_audit(members: &Map<String, Value>) -> bool {
         .all(|key| members.contains_key(*key))
 }
 
-/// When the server had the request, and who asked: known of events that are not used, too. What was answered before it was received is as
-/// old as the answer.
+/// When the server wrote the event, and who asked: known of events that are not used, too. Not when it had the request: a watch may
+/// have begun long before the log did.
 pub(super) fn heartbeat(members: &Map<String, Value>) -> (Option<i64>, String) {
     let members = Members(members);
     let user = match members.0.get("user") {
@@ -165,12 +170,7 @@ pub(super) fn heartbeat(members: &Map<String, Value>) -> (Option<i64>, String) {
         },
         nested => members.inner(nested, "user", "username"),
     };
-    let received = members.time("requestReceivedTimestamp");
-    let answered = members.time("stageTimestamp");
-    (
-        received.map(|at| answered.map_or(at, |answered| at.min(answered))),
-        user,
-    )
+    (members.time("stageTimestamp"), user)
 }
 
 /// Whether it is about a lease, of which every kubelet renews one all the time.
@@ -215,6 +215,9 @@ pub fn read(
         .time("requestReceivedTimestamp")
         .ok_or(NoWrite::Damaged)?;
     let answered = members.time("stageTimestamp").ok_or(NoWrite::Damaged)?;
+    if !(-CLOCK_STEP_US..=WRITE_US_MAX).contains(&(answered - received)) {
+        return Err(NoWrite::Damaged);
+    }
     let response = members.value("responseObject");
     // What is there counts, not what the level promises: both bodies go where an event is too long.
     let level = match (members.text("level").as_str(), &request, &response) {

@@ -128,26 +128,37 @@ fn check(rows: &[Row], expected: &[(i64, i64, Option<i64>, Option<i64>)]) {
 
 /// Found by fuzzing.
 #[test]
-fn a_receipt_after_the_answer_makes_the_log_no_longer() {
-    let policy = |created: &str| {
-        json!({"kind": "NetworkPolicy", "apiVersion": "networking.k8s.io/v1", "spec": {"podSelector": {}}, "metadata": {
-            "name": "web", "namespace": "shop", "uid": "p1", "generation": 1, "creationTimestamp": created}})
-    };
-    let create = |at_ms, created: &str| {
-        let bodies = [Value::Null, policy(created)];
+fn writes_that_take_a_year_are_damaged_and_make_the_log_no_longer() {
+    let policy = json!({"kind": "NetworkPolicy", "apiVersion": "networking.k8s.io/v1", "spec": {"podSelector": {}}, "metadata": {
+        "name": "web", "namespace": "shop", "uid": "p1", "generation": 1, "creationTimestamp": text(0)}});
+    let create = |at_ms| {
+        let bodies = [Value::Null, policy.clone()];
         write(at_ms, "ci", "create", "networkpolicies", bodies)
     };
-    let late = create(30_602_121, "2025-11-24T08:30:02Z");
-    let (_, rows, tally) = told(&[
-        create(2_402_200, "2026-11-24T08:30:02Z"),
-        with(
-            late,
-            "requestReceivedTimestamp",
-            json!("2027-11-24T08:30:02.114503Z"),
-        ),
-    ]);
-    assert_eq!(tally.from_to.unwrap().1, ZERO + 30_602_121_000);
-    assert!(!rows.is_empty());
+    for received in ["2025-11-24T08:30:02Z", "2027-11-24T08:30:02Z"] {
+        let (_, rows, tally) = told(&[
+            create(1_000),
+            with(create(5_000), "requestReceivedTimestamp", json!(received)),
+        ]);
+        assert_eq!(tally.left_out[&NoWrite::Damaged], 1);
+        assert_eq!(tally.from_to, Some((ZERO + 1_000_000, ZERO + 5_000_000)));
+        check(&rows, &[(0, 5_000, Some(0), None)]);
+    }
+}
+
+/// A watch began before the log did.
+#[test]
+fn the_log_begins_with_what_it_has() {
+    let mut watch = write(
+        60_000,
+        "ci",
+        "watch",
+        "networkpolicies",
+        [Value::Null, Value::Null],
+    );
+    watch = with(watch, "requestReceivedTimestamp", json!(text(-3_000_000)));
+    let (.., tally) = told(&[watch]);
+    assert_eq!(tally.from_to, Some((ZERO + 60_000_000, ZERO + 60_000_000)));
 }
 
 #[test]
@@ -473,7 +484,7 @@ fn a_hole_ends_what_holds_between_two_writes() {
             (900_000, 900_000, Some(894_502), None),
         ],
     );
-    assert_eq!(tally.holes, [(ZERO + 89_998_000, ZERO + 699_998_000)]);
+    assert_eq!(tally.holes, [(ZERO + 90_000_000, ZERO + 700_000_000)]);
     // A pod that is first met after the hole may have had other labels before it.
     let mut log: Vec<Value> = (0..100)
         .map(|n| n * 10_000)
@@ -491,8 +502,8 @@ fn a_hole_ends_what_holds_between_two_writes() {
     check(
         &rows,
         &[
-            (5_000, 89_998, Some(5_000), Some(810_000)),
-            (899_998, 899_998, Some(810_000), None),
+            (5_000, 90_000, Some(5_000), Some(809_998)),
+            (899_998, 899_998, Some(809_998), None),
         ],
     );
     assert!(rows[0].4.contains(" null "), "{rows:?}");

@@ -229,7 +229,7 @@ fn what_was_not_written_did_not_change() {
     let rows = |known: &Known, more: &[Value]| told_on(known, &[&leases, more].concat()).1;
     check(
         &rows(&seen(100_000), &[]),
-        &[(9_998, 399_998, Some(9_998), None)],
+        &[(10_000, 400_000, Some(10_000), None)],
     );
     // Outside the log nobody can say.
     check(
@@ -260,7 +260,7 @@ fn what_was_not_written_did_not_change() {
         &rows(&known, &[blind(100_000)]),
         &[
             (100_000, 100_000, Some(100_000), Some(100_000)),
-            (200_000, 399_998, Some(100_000), None),
+            (200_000, 400_000, Some(100_000), None),
         ],
     );
     check(
@@ -273,8 +273,8 @@ fn what_was_not_written_did_not_change() {
     check(
         &rows(&known, &[blind(300_000)]),
         &[
-            (9_998, 200_000, Some(9_998), Some(100_000)),
-            (300_000, 399_998, Some(100_000), None),
+            (10_000, 200_000, Some(10_000), Some(100_000)),
+            (300_000, 400_000, Some(100_000), None),
         ],
     );
     // Leases were taken out, and of its kind nothing is there.
