@@ -23,8 +23,13 @@ const GROUP: u64 = 50;
 
 /// How many records there are; the child inherits the variable.
 fn size() -> u64 {
+    size_or(200_000)
+}
+
+/// How many records the environment asks for.
+pub(crate) fn size_or(usual: u64) -> u64 {
     let size = std::env::var(SIZE).ok();
-    size.map_or(200_000, |size| size.parse().unwrap())
+    size.map_or(usual, |size| size.parse().unwrap())
 }
 
 /// Ten batches for every kill, so that a fast machine does not read everything before the last one.

@@ -1,4 +1,6 @@
 //! Three ingesters share a logstore as a consumer group; one is killed, one is stopped past its lease and goes on.
+//!
+//! `FLOWAUDIT_CRASH_RECORDS=2000000` makes it the size of a day.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -9,13 +11,18 @@ use flowaudit_ingest::sls::{Class, Client, Fixed, GroupSettings, PullSettings, P
 use flowaudit_lake::{Lake, Table};
 
 use crate::common::{Place, check_once, client, client_settings, credentials, quick};
-use crate::crash::client_of;
+use crate::crash::{client_of, size_or};
 use crate::fake::world::Fault;
 
 const DIR: &str = "FLOWAUDIT_SLS_GROUP_DIR";
 const PROXY: &str = "FLOWAUDIT_SLS_GROUP_PROXY";
 const NAME: &str = "FLOWAUDIT_SLS_GROUP_CONSUMER";
 const GROUP: &str = "flowaudit";
+
+/// How many records three consumers share; the children inherit the variable.
+fn size() -> u64 {
+    size_or(80_000)
+}
 
 fn settings(consumer: &str) -> PullSettings {
     PullSettings {
@@ -27,7 +34,7 @@ fn settings(consumer: &str) -> PullSettings {
             heartbeat: Duration::from_millis(300),
             timeout: Duration::from_secs(2),
         }),
-        batch_rows_max: 2_000,
+        batch_rows_max: (size() / 40) as usize,
         memory_bytes: 64 << 20,
         ..quick()
     }
@@ -66,11 +73,9 @@ fn signal(child: &Child, name: &str) {
 #[track_caller]
 fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let begun = Instant::now();
+    let longest = Duration::from_secs(180 + size() / 2_000);
     while !done() {
-        assert!(
-            begun.elapsed() < Duration::from_secs(180),
-            "{what}: not after three minutes"
-        );
+        assert!(begun.elapsed() < longest, "{what}: not after {longest:?}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -94,19 +99,21 @@ fn assigned(place: &Place) -> (usize, usize) {
 #[test]
 fn three_share_a_logstore_and_lose_nothing_when_one_dies_and_one_sleeps() {
     let place = Place::new(6);
+    let quarter = size() / 4;
+    let put = |number: u64| place.put(number * quarter..(number + 1) * quarter);
     place.fake.world().groups_max = 20;
-    place.put(0..20_000);
+    put(0);
     let mut killed = spawn(&place, "pod-0");
     wait_until("the first reads", || flows(&place.lake) > 0);
     let sleeping = spawn(&place, "pod-1");
     let third = spawn(&place, "pod-2");
     wait_until("all three have shards", || assigned(&place).0 == 3);
-    place.put(20_000..40_000);
+    put(1);
     place.fake.world().split(0);
     signal(&sleeping, "-STOP");
     killed.kill().unwrap();
     killed.wait().unwrap();
-    place.put(40_000..60_000);
+    put(2);
     // The last one takes over when the leases of the others are over.
     wait_until("the third has all shards", || {
         let world = place.fake.world();
@@ -119,8 +126,10 @@ fn three_share_a_logstore_and_lose_nothing_when_one_dies_and_one_sleeps() {
         group.assigned.len() >= open && group.assigned.values().all(|by| by == "pod-2")
     });
     signal(&sleeping, "-CONT");
-    place.put(60_000..80_000);
-    wait_until("everything is in the lake", || flows(&place.lake) >= 80_000);
+    put(3);
+    wait_until("everything is in the lake", || {
+        flows(&place.lake) >= 4 * quarter
+    });
     for mut child in [sleeping, third] {
         signal(&child, "-TERM");
         assert!(
@@ -128,7 +137,7 @@ fn three_share_a_logstore_and_lose_nothing_when_one_dies_and_one_sleeps() {
             "SIGTERM is a wish, not a failure"
         );
     }
-    check_once(&place.lake, 0..80_000);
+    check_once(&place.lake, 0..4 * quarter);
     // The service's checkpoints followed the lake's.
     let world = place.fake.world();
     let snapshot = place.lake.snapshot().unwrap();
