@@ -25,7 +25,7 @@ use object_store::aws::AmazonS3Builder;
 use rand::{Rng, SeedableRng};
 
 use crate::numbers::{
-    START_US, check_whole, edge, fill, flows_due, flows_in, go_on_for_ever, ingest, read_up_to,
+    START_US, check_whole, fill, flows_due, flows_in, go_on_for_ever, ingest, read_up_to,
 };
 
 const KEY_ID: &str = "flowaudit";
