@@ -1,5 +1,6 @@
 //! A fake with objects, a client for it, and a lake to read into.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -7,6 +8,7 @@ use flowaudit_ingest::IngestError;
 use flowaudit_ingest::Stop;
 use flowaudit_ingest::oss::{Event, PathFormat, PullSettings, PullSummary, pull};
 use flowaudit_lake::Lake;
+use flowaudit_lake::cloud::Objects;
 use flowaudit_lake::cloud::credentials::{Chain, Clock, Credentials, Surroundings};
 use flowaudit_lake::cloud::oss::{Address, Oss, Retries};
 use object_store::path::Path;
@@ -27,6 +29,12 @@ pub(crate) struct Place {
     pub(crate) fake: FakeOss,
     pub(crate) oss: Oss,
     runtime: tokio::runtime::Runtime,
+}
+
+/// A lake in the bucket that is read.
+pub(crate) fn lake_in_bucket(endpoint: &str) -> Lake {
+    let objects = Objects::on_oss(owner(endpoint), Path::from("lakes/one"), Clock::system());
+    Lake::create_or_open_on(Arc::new(objects)).unwrap()
 }
 
 pub(crate) fn owner(endpoint: &str) -> Oss {

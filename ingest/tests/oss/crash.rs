@@ -4,17 +4,13 @@
 //! `FLOWAUDIT_CRASH_RECORDS=2000000` makes it the size of a day.
 
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 use flowaudit_ingest::Stop;
 use flowaudit_ingest::oss::{PullSettings, pull};
-use flowaudit_lake::cloud::Objects;
-use flowaudit_lake::cloud::credentials::Clock;
-use flowaudit_lake::{Lake, read};
-use object_store::path::Path;
+use flowaudit_lake::read;
 
-use crate::common::{Place, key, owner, settings};
+use crate::common::{Place, key, lake_in_bucket, owner, settings};
 use crate::fake_oss::Fault;
 use crate::records::{check_once, flows_of, gzip, lines};
 
@@ -37,11 +33,6 @@ fn small() -> PullSettings {
     }
 }
 
-fn lake(endpoint: &str) -> Lake {
-    let objects = Objects::on_oss(owner(endpoint), Path::from("lakes/one"), Clock::system());
-    Lake::create_or_open_on(Arc::new(objects)).unwrap()
-}
-
 /// What the child process does; in an ordinary run of the tests there is no endpoint and nothing to do.
 #[test]
 fn child() {
@@ -50,7 +41,7 @@ fn child() {
     };
     let oss = owner(&endpoint);
     pull(
-        &lake(&endpoint),
+        &lake_in_bucket(&endpoint),
         &oss,
         &small(),
         &mut |_| {},
@@ -73,7 +64,7 @@ fn spawn(place: &Place) -> Child {
 fn killed_while_it_reads_nothing_is_lost_and_nothing_doubled() {
     let records = size();
     let place = Place::new();
-    let lake = lake(&place.fake.endpoint);
+    let lake = lake_in_bucket(&place.fake.endpoint);
     let turn = std::sync::atomic::AtomicU64::new(1);
     place
         .fake

@@ -1,25 +1,16 @@
 //! What the process holds stays below `memory`, whatever there is to read.
 
 use std::process::Command;
-use std::sync::Arc;
 
 use flowaudit_ingest::Stop;
 use flowaudit_ingest::oss::{PullSettings, pull};
-use flowaudit_lake::cloud::Objects;
-use flowaudit_lake::cloud::credentials::Clock;
-use flowaudit_lake::{Lake, Table};
-use object_store::path::Path;
+use flowaudit_lake::Table;
 
-use crate::common::{Place, key, owner, settings};
+use crate::common::{Place, key, lake_in_bucket, owner, settings};
 use crate::records::{gzip, lines};
 
 const ENDPOINT: &str = "FLOWAUDIT_OSS_MEMORY_ENDPOINT";
 const MEMORY: u64 = 64 << 20;
-
-fn lake(endpoint: &str) -> Lake {
-    let objects = Objects::on_oss(owner(endpoint), Path::from("lakes/one"), Clock::system());
-    Lake::create_or_open_on(Arc::new(objects)).unwrap()
-}
 
 /// What the child process does; in an ordinary run of the tests there is no endpoint and nothing to do.
 #[test]
@@ -33,7 +24,7 @@ fn child() {
     };
     let stop = Stop::default();
     pull(
-        &lake(&endpoint),
+        &lake_in_bucket(&endpoint),
         &owner(&endpoint),
         &settings,
         &mut |_| {},
@@ -77,7 +68,7 @@ fn a_bucket_is_read_within_the_memory_that_is_allowed() {
     let kib = peak.unwrap().1.trim().trim_end_matches(" kB");
     let peak_kib: u64 = kib.parse().unwrap();
     println!("peak {} MiB", peak_kib >> 10);
-    let rows = lake(&place.fake.endpoint)
+    let rows = lake_in_bucket(&place.fake.endpoint)
         .snapshot()
         .unwrap()
         .rows(Table::Flows);

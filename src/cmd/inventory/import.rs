@@ -206,6 +206,6 @@ pub(crate) fn said_known(summary: &ImportSummary, text: String) -> String {
             counted(summary.endpoints, "holder", "holders"),
             counted(summary.versions, "version", "versions"),
         ),
-        None => format!("{text}: all of it was known already\n"),
+        None => format!("{text}: nothing of it is new\n"),
     }
 }
