@@ -8,25 +8,32 @@
 //! nothing doubled.
 //! **Not here:** what traffic means, verdicts, findings.
 
+mod error;
+mod settings;
+mod summary;
+
 pub mod source;
 
 pub mod decode;
 pub mod normalize;
 
-pub mod oss;
-pub mod sls;
-
-mod reading;
 mod recent;
-mod stop;
 mod write;
 
-pub mod run;
+mod reading;
+mod run;
+
+pub mod oss;
+pub mod sls;
+mod stop;
 
 pub mod cloud;
 pub mod inventory;
 pub mod kubernetes;
 
-pub use run::{Counts, IngestError, Progress, Settings, Summary, files};
+pub use error::IngestError;
+pub use run::files;
+pub use settings::Settings;
 pub use source::{Input, InputError, Problem, Severity};
 pub use stop::Stop;
+pub use summary::{Counts, Progress, Summary};

@@ -10,15 +10,26 @@ use crate::decode::compressed::{Compression, Decompress};
 use crate::decode::format::{Decoder, WINDOW_BYTES};
 use crate::decode::split::{Piece, PieceEnd, Pieces};
 use crate::decode::{Format, Unreadable};
+use crate::error::IngestError;
 use crate::normalize::{Entry, normalize};
-use crate::run::{IngestError, Progress, Run};
+use crate::settings::Settings;
 use crate::source::Problem;
 use crate::source::file::{self, Counted, Identity, Resume};
 use crate::source::input;
-use crate::write::At;
+use crate::summary::{Progress, Summary};
+use crate::write::{At, Writer};
 
 /// Progress is told after this many records of one input.
 const PROGRESS_RECORDS: u64 = 20_000;
+
+/// What all inputs of one run share.
+pub(crate) struct Run<'r> {
+    pub(crate) settings: &'r Settings,
+    pub(crate) writer: Writer<'r>,
+    pub(crate) summary: Summary,
+    pub(crate) inputs: usize,
+    pub(crate) progress: &'r mut dyn FnMut(&Progress),
+}
 
 /// What is known of an input before its records are read.
 pub(crate) struct Opened<'o> {
@@ -390,6 +401,16 @@ fn take(
 }
 
 impl Run<'_> {
+    pub(crate) fn publish(&mut self) -> Result<(), IngestError> {
+        self.writer.publish()?;
+        let counts = self.writer.published();
+        if counts.add_up() {
+            Ok(())
+        } else {
+            Err(IngestError::Unaccounted { counts })
+        }
+    }
+
     fn reject(&mut self, piece: &Piece<'_>, unreadable: &Unreadable, at: At<'_>) -> Next {
         *self
             .summary

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
-use crate::run::IngestError;
+use crate::error::IngestError;
 
 /// Threads to wait in: what comes is worked on elsewhere.
 pub(crate) fn runtime() -> Result<Runtime, IngestError> {

@@ -18,7 +18,8 @@ use flowaudit_lake::{Batch, Conflict, Lake, LakeError, Partition, Snapshot, Tabl
 use crate::decode::split::KEPT_BYTES_MAX;
 use crate::normalize::{Flow, Gap, GapReason};
 use crate::recent::{Key, KeySet, Keys, Recent};
-use crate::run::{Counts, Settings};
+use crate::settings::Settings;
+use crate::summary::Counts;
 
 /// How often a batch is compared and published anew because another writer was faster.
 ///

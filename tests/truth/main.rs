@@ -57,7 +57,7 @@ fn walk_by(directory: &Path, inventory: &str, gaps: &[GapRow]) -> Walked {
     let lake = Lake::create_or_open(directory.join("lake")).unwrap();
     let now = DateTime::<Utc>::from_timestamp(1_800_000_000, 0).unwrap();
     let input = |name: &str| [Input::Named(directory.join(name).display().to_string())];
-    let summary = flowaudit_ingest::run::files(
+    let summary = flowaudit_ingest::files(
         &lake,
         &input("flows"),
         &Default::default(),
@@ -238,7 +238,7 @@ fn hours_analysed_as_they_come_say_the_same_as_all_at_once() {
     let mut analysed = 0;
     for file in files {
         let settings = Default::default();
-        flowaudit_ingest::run::files(&lake, &input(&file), &settings, &mut |_| {}, now).unwrap();
+        flowaudit_ingest::files(&lake, &input(&file), &settings, &mut |_| {}, now).unwrap();
         let due = run(&lake, &Settings::default(), &Selection::default(), |_| {}).unwrap();
         analysed += due.hours.len();
     }
@@ -265,7 +265,7 @@ fn an_inventory_that_comes_late_says_the_same_as_one_that_was_there() {
         let lake = Lake::create_or_open(directory.path().join(order)).unwrap();
         let flows = input(&directory.path().join("flows"));
         let settings = Default::default();
-        flowaudit_ingest::run::files(&lake, &flows, &settings, &mut |_| {}, now).unwrap();
+        flowaudit_ingest::files(&lake, &flows, &settings, &mut |_| {}, now).unwrap();
         let mut files = files.clone();
         match order {
             "backward" => files.reverse(),

@@ -32,9 +32,9 @@ pub use self::error::{Cause, CloudError, Refusal};
 pub use self::reply::Kind;
 
 use self::known::{CLUSTER, Known, Look};
+use crate::error::IngestError;
 use crate::inventory::change::changed_from;
 use crate::inventory::read::{is_wanted, text_of, time_in_path};
-use crate::run::IngestError;
 use crate::source::{Input, Problem, Severity as ProblemSeverity, input};
 use crate::stop::runtime;
 

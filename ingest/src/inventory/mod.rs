@@ -44,7 +44,7 @@ use self::past::quiet::Quiet;
 use self::read::{Content, LeftOut, Part};
 use self::rows::{Known, Rows};
 use self::sighting::Holder;
-use crate::run::IngestError;
+use crate::error::IngestError;
 use crate::source::input;
 use crate::source::{Input, Problem};
 

@@ -11,7 +11,7 @@ use super::lease::Standing;
 use super::pause::Backoff;
 use super::told::Event;
 use super::watch::Watching;
-use crate::run::IngestError;
+use crate::error::IngestError;
 
 impl Watching<'_> {
     /// What the server serves; `None` if told to stop before it said so.

@@ -17,8 +17,8 @@ use super::follow::{Follower, Message, now_us};
 use super::lease::{Elector, Standing, release};
 use super::login::Login;
 use super::told::{Event, Missing, Record, Report, WatchSettings, WatchSummary};
+use crate::error::IngestError;
 use crate::inventory::live::{Heard, KindId};
-use crate::run::IngestError;
 use crate::stop::{Stop, on_signals, runtime};
 
 /// Messages between the tasks and the loop: each is at most a page.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::run::Counts;
 use crate::source::Problem;
+use crate::summary::Counts;
 
 /// One published batch.
 #[derive(Debug, Clone, Default)]

@@ -24,9 +24,11 @@ use super::position::{Reached, WATERMARK, object_of};
 use crate::decode::Format;
 use crate::decode::compressed::Compression;
 use crate::decode::text::Layout;
-use crate::run::{Counts, IngestError, Settings, quarter};
+use crate::error::IngestError;
+use crate::settings::{Settings, quarter};
 use crate::source::{Problem, Severity};
 use crate::stop::{Stop, on_signals, runtime};
+use crate::summary::Counts;
 use crate::write::Writer;
 
 /// Bytes that the key of a record takes while it is remembered.

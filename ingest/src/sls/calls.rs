@@ -1,12 +1,10 @@
 //! Each call of the service as a function: shards, cursors, records, queries, consumer groups.
 
-use base64::Engine;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::client::{Call, Client, Reply};
 use super::contradiction::{Queried, Said};
+use super::cursor::{Cursor, is_cursor};
 use super::decode::{self, Tally};
 use super::endpoint::{EndpointError, check_name};
 use super::error::{Cause, Class, SlsError};
@@ -17,46 +15,6 @@ use super::unpack::{Damaged, Packing, unpack, unpack_into};
 pub const GROUPS_MAX: u32 = 1000;
 /// A logstore with more shards, those that were split included, is none: each is read by a task of its own.
 pub const SHARDS_MAX: usize = 4096;
-
-/// A cursor has 28 bytes; a longer text than this is none.
-const CURSOR_BYTES_MAX: usize = 1024;
-
-/// The service pads cursors, mostly.
-const CURSOR: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
-
-/// A place in a shard, as the service names it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Cursor(pub String);
-
-impl Cursor {
-    /// The number inside, where there is one: what can be compared. Cursors are opaque by contract, and in fact the
-    /// base64 of a decimal number.
-    ///
-    /// ```
-    /// use flowaudit_ingest::sls::Cursor;
-    /// assert_eq!(Cursor("MTcyOTA3MDYxODQyODA0NDY1NQ==".to_owned()).number(), Some(1729070618428044655));
-    /// assert_eq!(Cursor("MTcyOTA3MDYxODQyODA0NDY1NQ".to_owned()).number(), Some(1729070618428044655));
-    /// assert_eq!(Cursor("opaque".to_owned()).number(), None);
-    /// ```
-    #[must_use]
-    pub fn number(&self) -> Option<u64> {
-        let text = CURSOR.decode(&self.0).ok()?;
-        let text = std::str::from_utf8(&text).ok()?;
-        // The lake counts in signed numbers.
-        let number = text.parse().ok()?;
-        i64::try_from(number).is_ok().then_some(number)
-    }
-
-    /// Whether both name the same place, padded or not.
-    #[must_use]
-    pub fn is(&self, other: &Cursor) -> bool {
-        self.0.trim_end_matches('=') == other.0.trim_end_matches('=')
-    }
-}
 
 /// Where a cursor is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -208,7 +166,10 @@ impl Client {
                 // Every logstore has one.
                 0 => Err(Cause::Missing("shard")),
                 1..=SHARDS_MAX => Ok(shards),
-                found => Err(Cause::TooManyShards { found }),
+                found => Err(Cause::TooManyShards {
+                    found,
+                    max: SHARDS_MAX,
+                }),
             }
         };
         self.call(Call::get("ListShards", "/shards", &[], None), take)
@@ -371,7 +332,10 @@ impl Client {
                 .map_err(|_| Cause::Missing("JSON of the expected form"))?;
             match shards.len() {
                 0..=SHARDS_MAX => Ok(shards),
-                found => Err(Cause::TooManyShards { found }),
+                found => Err(Cause::TooManyShards {
+                    found,
+                    max: SHARDS_MAX,
+                }),
             }
         };
         let call = Call::post("HeartBeat", &path, &query, body.as_bytes());
@@ -422,11 +386,6 @@ pub fn check_group(name: &str) -> Result<(), EndpointError> {
         }),
         false => Ok(()),
     }
-}
-
-/// Every position that the lake keeps has one.
-fn is_cursor(text: &str) -> bool {
-    (1..=CURSOR_BYTES_MAX).contains(&text.len())
 }
 
 fn taken(reply: Reply, spares: &Spares, pull: &Pull<'_>) -> Result<Pulled, Cause> {

@@ -6,7 +6,7 @@
 
 use thiserror::Error;
 
-use super::calls::Cursor;
+use super::cursor::Cursor;
 use super::decode::Tally;
 
 /// What does not fit together in an answer.

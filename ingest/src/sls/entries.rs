@@ -5,12 +5,13 @@
 use serde_json::{Map, Value};
 use tokio::runtime::Runtime;
 
-use super::calls::{Cursor, GROUPS_MAX, Place, Pull};
+use super::calls::{GROUPS_MAX, Place, Pull};
 use super::client::Client;
+use super::cursor::Cursor;
 use super::decode::{contents, groups, logs};
 use super::error::{Class, SlsError};
 use super::unpack::Packing;
-use crate::run::IngestError;
+use crate::error::IngestError;
 use crate::stop::runtime;
 
 /// A longer reply is asked for with fewer log groups.

@@ -51,10 +51,12 @@ pub enum Cause {
     #[error("the answer has no {0}")]
     Missing(&'static str),
     /// More shards than any logstore has.
-    #[error("the logstore has {found} shards, and {max} can be read", max = super::calls::SHARDS_MAX)]
+    #[error("the logstore has {found} shards, and {max} can be read")]
     TooManyShards {
         /// How many the service lists.
         found: usize,
+        /// How many are read.
+        max: usize,
     },
     /// An answer larger than may be held.
     #[error("the answer has more than {max} bytes")]

@@ -16,10 +16,12 @@ pub mod sign;
 pub mod decode;
 pub mod unpack;
 
+mod contradiction;
+mod cursor;
+pub mod error;
+
 pub mod calls;
 pub mod client;
-mod contradiction;
-pub mod error;
 mod spare;
 
 mod cut;
@@ -35,10 +37,11 @@ pub mod pull;
 
 pub mod entries;
 
-pub use calls::{Cursor, Place, Shard};
+pub use calls::{Place, Shard};
 pub use client::{Client, ClientError, ClientSettings};
 pub use contradiction::Contradiction;
 pub use credentials::{Chain, Credentials, Fixed, Provider};
+pub use cursor::Cursor;
 pub use error::{Class, SlsError};
 pub use group::GroupSettings;
 pub use pull::{BatchReport, Event, PullSettings, PullSummary, pull};

@@ -3,7 +3,7 @@
 use flowaudit_lake::checkpoint::Position;
 use serde::{Deserialize, Serialize};
 
-use super::calls::Cursor;
+use super::cursor::Cursor;
 
 /// Version of [`Resume`], and of one that stands within a reply: who does not know that would read its beginning again.
 const VERSION: u64 = 1;

@@ -23,9 +23,11 @@ use super::shard::{Chunk, Message, Reading};
 use super::shards::{ShardsError, Starting, read_all};
 use super::unpack::Packing;
 use crate::decode::split::KEPT_BYTES_MAX;
+use crate::error::IngestError;
 use crate::normalize::{Entry, normalize};
-use crate::run::{Counts, IngestError, Settings, quarter};
+use crate::settings::{Settings, quarter};
 use crate::stop::{Stop, on_signals, runtime};
+use crate::summary::Counts;
 use crate::write::{At, Writer};
 
 /// Why a stretch was missed, as the lake writes it.

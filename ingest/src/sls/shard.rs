@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::calls::{Cursor, GROUPS_MAX, Place, Pull, Pulled};
+use super::calls::{GROUPS_MAX, Place, Pull, Pulled};
 use super::client::Client;
 use super::contradiction::Contradiction;
+use super::cursor::Cursor;
 use super::cut::{Part, PartMax, cut};
 use super::error::{Cause, Class, SlsError};
 use super::limits::{Held, Limits};

@@ -4,7 +4,7 @@ use flowaudit_lake::Lake;
 
 use super::super::{ImportSettings, ImportSummary, publish};
 use super::Past;
-use crate::run::IngestError;
+use crate::error::IngestError;
 use crate::sls::Client;
 use crate::sls::entries::{Entries, EntriesRead};
 use crate::sls::unpack::Packing;

@@ -7,20 +7,32 @@ use arrow_array::RecordBatch;
 use chrono::Utc;
 use object_store::Error;
 
-use super::scan::Todo;
 use super::{Form, OssReadError, Problem, Pulling};
 use crate::decode::columns::Columns;
 use crate::decode::format::Decoder;
 use crate::decode::split::{KEPT_BYTES_MAX, Piece, PieceEnd};
 use crate::decode::{RawRecord, Unreadable};
+use crate::error::IngestError;
 use crate::normalize::{Entry, normalize};
 use crate::oss::columns;
 use crate::oss::error::Fate;
-use crate::oss::fetch::{Failure, Fetched};
+use crate::oss::fetch::{Failure, Fetched, Object};
 use crate::oss::lines::{Lines, Stopped};
 use crate::oss::position::Reached;
-use crate::run::{IngestError, quarter};
+use crate::settings::quarter;
 use crate::write::At;
+
+/// An object to be read.
+pub(super) struct Todo {
+    pub(super) key: String,
+    pub(super) shard: String,
+    /// When its shipping task was made, in Unix seconds.
+    pub(super) at: i64,
+    pub(super) reached: Reached,
+    /// Shards of what had this key before.
+    pub(super) before: Vec<String>,
+    pub(super) object: Object,
+}
 
 /// How the reading of one object ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

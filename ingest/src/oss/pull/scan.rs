@@ -8,26 +8,14 @@ use flowaudit_lake::cloud::oss::{ListQuery, Listed, OssError, Page};
 use object_store::path::Path;
 
 use super::catch_up::KeptRejects;
-use super::object::Outcome;
+use super::object::{Outcome, Todo};
 use super::{OssReadError, Problem, Pulling, Severity, Start};
+use crate::error::IngestError;
 use crate::oss::fetch::{Fetched, Object};
 use crate::oss::position::{self, Reached};
-use crate::run::IngestError;
 
 /// Keys that sort after what is written in a day from now are none of a shipping job.
 const AHEAD_S: i64 = 86_400;
-
-/// An object to be read.
-pub(super) struct Todo {
-    pub(super) key: String,
-    pub(super) shard: String,
-    /// When its shipping task was made, in Unix seconds.
-    pub(super) at: i64,
-    pub(super) reached: Reached,
-    /// Shards of what had this key before.
-    pub(super) before: Vec<String>,
-    pub(super) object: Object,
-}
 
 impl Pulling<'_> {
     /// Reads everything there is from the watermark on.
