@@ -5,14 +5,15 @@
 
 use std::collections::HashMap;
 
+use crate::context::{Context, EndsOf, ServedByHolding, client_and_server};
 use crate::coverage::Coverage;
-use crate::decide::{Context, EndsOf, Outcome, ServedByHolding, client_and_server, cover};
 use crate::edges::{EdgeKey, EdgeSums, Edges};
 use crate::fold::{Tuple, Way};
 use crate::group::{Group, View, sums_of};
 use crate::judge::Judge;
 use crate::observe::Observed;
 use crate::orient::Evidence;
+use crate::outcome::{Outcome, cover};
 use crate::slots::{BLOCK, Slots, hash_of};
 
 /// Sums of whole tuples that mean the same.

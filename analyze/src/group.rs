@@ -7,13 +7,14 @@
 use flowaudit_lake::layout::HOUR_MARGIN_US;
 
 use crate::classify::classify;
+use crate::context::{Context, End, EndsOf, client_and_server};
 use crate::coverage::Coverage;
-use crate::decide::{Context, End, EndsOf, Outcome, client_and_server, cover};
 use crate::edges::{EdgeKey, EdgeSums, Edges, evidence_bit};
 use crate::fold::{Traffic, Tuple, Way};
 use crate::identify::{Held, Stretch};
 use crate::judge::Judge;
 use crate::orient::Evidence;
+use crate::outcome::{Outcome, cover};
 use crate::timeline::{Span, Spans};
 use crate::wire::{SYN, TCP};
 

@@ -13,8 +13,9 @@ use flowaudit_lake::{FileEntry, Hour, Lake, Partition, Snapshot, Table, read};
 use flowaudit_rules::kubernetes::{self, Body};
 
 use crate::backends::name_backends;
+use crate::context::Context;
 use crate::coverage::Coverage;
-use crate::decide::{Context, decide};
+use crate::decide::decide;
 use crate::edges::Edges;
 use crate::error::AnalyzeError;
 use crate::fanin::{self, FanIn};

@@ -40,9 +40,14 @@ pub mod coverage;
 pub mod edges;
 pub mod legs;
 
-mod alike;
-pub mod decide;
+pub mod context;
+mod outcome;
+
 mod group;
+
+mod alike;
+
+pub mod decide;
 
 pub mod finding;
 
