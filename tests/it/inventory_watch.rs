@@ -191,11 +191,15 @@ impl Running {
         until(text, || self.said().contains(text), || self.said());
     }
 
+    fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        let told = Command::new("kill").args([signal, &id]).status().unwrap();
+        assert!(told.success());
+    }
+
     /// SIGTERM, and what it said to the end.
     fn terminate(self) -> Said {
-        let id = self.child.id().to_string();
-        let told = Command::new("kill").args(["-TERM", &id]).status().unwrap();
-        assert!(told.success());
+        self.signal("-TERM");
         self.end()
     }
 
@@ -424,6 +428,36 @@ fn a_second_replica_takes_over_when_the_first_is_killed() {
     );
     two.terminate().check(0, &[]);
     assert_eq!(cluster.in_short(), ["web-0 ended", "web-1 ended", "web-2"]);
+}
+
+#[test]
+fn what_came_while_the_process_was_stopped_is_no_news() {
+    let cluster = Cluster::with_pods(&["web-0", "web-1"]);
+    let running = cluster.start(&["--no-lease", "--every", "1s"]);
+    running.until_said("listed Pod: 2");
+    cluster.until_holders(&["web-0", "web-1"]);
+    running.signal("-STOP");
+    let stopped = chrono::Utc::now().timestamp_micros();
+    {
+        let mut world = cluster.fake.world();
+        let pods = world.resource("pods");
+        let labels = json!({"metadata": {"labels": {"app": "db"}}});
+        world.patch(pods, "shop", "web-0", &labels).unwrap();
+        world.delete(pods, "shop", "web-1").unwrap();
+    }
+    std::thread::sleep(Duration::from_secs(6));
+    running.signal("-CONT");
+    running.until_said("Pod is missed from now on (not listened for ");
+    cluster.until_holders(&["web-0 ended", "web-0", "web-1 ended"]);
+    running.terminate().check(0, &[]);
+    // Nothing that was so before is said to have surely been so up to the moment at which it went on.
+    for row in cluster
+        .holders()
+        .iter()
+        .filter(|row| row.to_slack_ms.is_some())
+    {
+        assert!(row.valid_to_us.unwrap() <= stopped, "{row:?} {stopped}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use kube::Client;
@@ -18,6 +19,9 @@ use super::login::{Login, LoginError, is_of_credentials, words};
 
 /// A plugin that asks a person a question gets no answer from a service.
 const PLUGIN_WITHIN: Duration = Duration::from_secs(60);
+/// Clocks may be apart by 3 s each, a header is cut to the second, and an answer may be on its way for a while. What is dated by a clock that is
+/// further from the server's would name the wrong ones.
+const CLOCKS_APART_MAX: Duration = Duration::from_secs(10);
 /// An answer that explains an error is not longer.
 const STATUS_BYTES_MAX: usize = 64 << 10;
 
@@ -192,6 +196,7 @@ impl Api {
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(Body::from(body.to_vec()))
             .map_err(|error| Refusal::Broken(error.to_string()))?;
+        let sent = Utc::now();
         let answer = timeout(self.0.idle, client.send(request)).await;
         let answer = answer.map_err(|_| silent(self.0.idle))?.map_err(|error| {
             match is_of_credentials(&error) {
@@ -201,7 +206,12 @@ impl Api {
         })?;
         let status = answer.status();
         if status.is_success() {
-            return Ok(answer.into_body());
+            let date = answer.headers().get(http::header::DATE);
+            let date = date.and_then(|date| DateTime::parse_from_rfc2822(date.to_str().ok()?).ok());
+            return match date.and_then(|date| clocks_apart(date.to_utc(), sent, Utc::now())) {
+                Some(apart) => Err(Refusal::Broken(apart)),
+                None => Ok(answer.into_body()),
+            };
         }
         Err(self.refused(status, answer.into_body()).await)
     }
@@ -254,6 +264,16 @@ async fn connect(login: &Login) -> Result<(String, String, Client), LoginError> 
     Err(LoginError::Credentials { server, reason })
 }
 
+/// In words how far the clock here is from the server's, if that is too far: it wrote `date` between `sent` and `now` by ours.
+fn clocks_apart(date: DateTime<Utc>, sent: DateTime<Utc>, now: DateTime<Utc>) -> Option<String> {
+    let ahead = (sent - date).max(date - now).to_std().unwrap_or_default();
+    (ahead > CLOCKS_APART_MAX).then(|| {
+        let seconds = ahead.as_secs();
+        let way = if date < sent { "ahead of" } else { "behind" };
+        format!("the clock here is {seconds} s {way} the server's: what happens cannot be dated")
+    })
+}
+
 fn silent(idle: Duration) -> Refusal {
     Refusal::Broken(format!("no answer for {} s", idle.as_secs()))
 }
@@ -290,6 +310,19 @@ mod tests {
 
     fn refusal(text: &str) -> Refusal {
         serde_json::from_str::<Status>(text).unwrap().refusal()
+    }
+
+    #[test]
+    fn clocks_that_are_apart_are_told() {
+        let at = |second: i64| DateTime::from_timestamp(1_795_507_200 + second, 0).unwrap();
+        assert_eq!(clocks_apart(at(0), at(0), at(1)), None);
+        // An answer may take long, and both clocks be off a little.
+        assert_eq!(clocks_apart(at(3), at(-20), at(30)), None);
+        assert_eq!(clocks_apart(at(-9), at(0), at(1)), None);
+        let ahead = clocks_apart(at(-3600), at(0), at(1)).unwrap();
+        assert!(ahead.contains("3600 s ahead of the server's"), "{ahead}");
+        let behind = clocks_apart(at(61), at(0), at(1)).unwrap();
+        assert!(behind.contains("60 s behind the server's"), "{behind}");
     }
 
     #[test]

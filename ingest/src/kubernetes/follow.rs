@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | the server closes the watch, the connection is cut | watched on from the last resource version, if that succeeds soon |
 //! | it does not succeed soon, or the connection was silent | `Lost`, then a new list: events that come late say nothing of when they happened |
+//! | we ourselves did not listen: stopped, starved, or waiting for a slow commit; the clock was set | the same |
 //! | 410, as status or as an event | the same |
 //! | 403 | `Lost` with the right that is missing; tried again now and then |
 //! | 404 | the kind is not served any more; discovery brings it back |
@@ -17,8 +18,10 @@ use flowaudit_rules::kubernetes::{self, Change, Issue};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tokio::sync::mpsc::Sender;
+use tokio::time::timeout;
 
 use super::api::{Api, Refusal, Status};
+use super::awake::{Awake, TICK};
 use super::discovery::Served;
 use super::error::KubernetesError;
 use super::lines::EventLines;
@@ -82,7 +85,7 @@ impl Default for Tuning {
 #[derive(Debug)]
 pub(super) enum Message {
     /// What the server said, in its order.
-    Heard(Vec<Heard>),
+    Heard(Heard),
     /// Objects that cannot be used whole.
     Issues(Vec<Issue>),
     /// A right is missing.
@@ -228,7 +231,9 @@ impl Follower {
                     at: now_us(),
                 });
             }
-            self.tell(Message::Heard(heard)).await?;
+            for heard in heard {
+                self.hear(heard).await?;
+            }
             if is_last {
                 return Ok(Ok(page.metadata.resource_version));
             }
@@ -298,10 +303,19 @@ impl Follower {
             )));
         }
         let mut lines = EventLines::new(body, self.tuning.watch_idle);
+        let mut awake = Awake::new(self.tuning.resume_within);
         let mut last = Instant::now();
         let whole = last + Duration::from_secs(length) - Duration::from_millis(500);
         loop {
-            let line = match lines.next().await {
+            let line = timeout(TICK, lines.next()).await;
+            // What has waited for us meanwhile is late by nobody knows how much.
+            if let Some(why) = awake.slept() {
+                return Ok(Over::Stale(why));
+            }
+            let Ok(line) = line else {
+                continue;
+            };
+            let line = match line {
                 Ok(Some(line)) => line,
                 Ok(None) => {
                     // Whoever ends it when asked to has said all there was, bookmarks or not.
@@ -349,14 +363,14 @@ impl Follower {
             _ => {
                 let watch = kubernetes::read_watch(&self.served.origin(), text);
                 self.issues(watch.issues).await?;
-                let heard = watch.events.into_iter().map(|event| {
+                for event in watch.events {
                     let object = Box::new(event.object);
-                    match event.change {
+                    self.hear(match event.change {
                         Change::Added | Change::Modified => Heard::Applied { object, at },
                         Change::Deleted => Heard::Deleted { object, at },
-                    }
-                });
-                self.tell(Message::Heard(heard.collect())).await?;
+                    })
+                    .await?;
+                }
             }
         }
         let next = event.object.metadata.resource_version;
@@ -368,14 +382,16 @@ impl Follower {
 
     async fn progress(&self) -> Result<(), Ended> {
         let (kind, at) = (self.served.id(), now_us());
-        self.tell(Message::Heard(vec![Heard::Progress { kind, at }]))
-            .await
+        self.hear(Heard::Progress { kind, at }).await
     }
 
     async fn lost(&self, why: String) -> Result<(), Ended> {
         let (kind, at) = (self.served.id(), now_us());
-        self.tell(Message::Heard(vec![Heard::Lost { kind, at, why }]))
-            .await
+        self.hear(Heard::Lost { kind, at, why }).await
+    }
+
+    async fn hear(&self, heard: Heard) -> Result<(), Ended> {
+        self.tell(Message::Heard(heard)).await
     }
 
     async fn issues(&self, issues: Vec<Issue>) -> Result<(), Ended> {

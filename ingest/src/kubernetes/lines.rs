@@ -1,6 +1,6 @@
 //! A watch's body cut into its events: one line each, of bounded length.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use http_body_util::BodyExt;
@@ -21,6 +21,8 @@ pub(super) struct EventLines {
     /// How much of what waits is known to hold no line break.
     searched: usize,
     idle: Duration,
+    /// When the last bytes came.
+    last: Instant,
 }
 
 impl EventLines {
@@ -31,10 +33,12 @@ impl EventLines {
             waiting: BytesMut::new(),
             searched: 0,
             idle,
+            last: Instant::now(),
         }
     }
 
-    /// The next whole line; `None` when the server has ended the watch. What breaks off in the middle of a line was not said.
+    /// The next whole line; `None` when the server has ended the watch. What breaks off in the middle of a line was not said. Nothing is lost
+    /// if this is given up and called again.
     pub(super) async fn next(&mut self) -> Result<Option<BytesMut>, Refusal> {
         loop {
             let fresh = self.waiting.get(self.searched..).unwrap_or_default();
@@ -51,9 +55,11 @@ impl EventLines {
             if self.searched > LINE_BYTES_MAX {
                 return Err(Refusal::TooLong);
             }
-            let frame = timeout(self.idle, self.body.frame()).await.map_err(|_| {
+            let left = self.idle.saturating_sub(self.last.elapsed());
+            let frame = timeout(left, self.body.frame()).await.map_err(|_| {
                 Refusal::Broken(format!("silent for {} s", self.idle.as_secs_f32()))
             })?;
+            self.last = Instant::now();
             match frame {
                 None => return Ok(None),
                 Some(Err(error)) => return Err(Refusal::Broken(words(&error_of(error)))),

@@ -16,6 +16,7 @@ mod api;
 mod discovery;
 mod pause;
 
+mod awake;
 mod follow;
 mod lines;
 

@@ -21,8 +21,9 @@ use crate::error::IngestError;
 use crate::inventory::live::{Heard, KindId};
 use crate::stop::{Stop, on_signals, runtime};
 
-/// Messages between the tasks and the loop: each is at most a page.
-const WAITING_MAX: usize = 8;
+/// Messages between the tasks and the loop, each of one object at most. Tasks go on listening while a commit takes its time; what came
+/// is dated when it came.
+const WAITING_MAX: usize = 4096;
 /// The user hears of what a run waits for this often.
 const WORD_PAUSE: Duration = Duration::from_secs(30);
 /// Odd objects told one by one; each once.
@@ -287,11 +288,9 @@ impl Watching<'_> {
 
     fn take(&mut self, message: Message, recorder: &mut dyn Record) -> Result<(), IngestError> {
         match message {
-            Message::Heard(all) => {
-                for heard in all {
-                    self.note(&heard);
-                    recorder.hear(heard)?;
-                }
+            Message::Heard(heard) => {
+                self.note(&heard);
+                recorder.hear(heard)?;
             }
             Message::Issues(issues) => {
                 for issue in issues {

@@ -71,8 +71,11 @@ impl FakeKube {
                 break;
             }
             let answered = self.world().answer(&request);
+            let date = self.lock().faults.date();
             let goes_on = match answered {
-                Answer::Whole(response) => http::write(&mut writing, &response).unwrap_or(false),
+                Answer::Whole(response) => {
+                    http::write(&mut writing, &response.with("date", date)).unwrap_or(false)
+                }
                 Answer::Watch(watch) => self.stream(&mut writing, watch).unwrap_or(false),
             };
             if !goes_on {
@@ -84,9 +87,11 @@ impl FakeKube {
 
     /// Sends what happens until the watch is over; whether the connection can be used again.
     fn stream(&self, stream: &mut TcpStream, watch: answer::Watch) -> std::io::Result<bool> {
-        stream.write_all(
-            b"HTTP/1.1 200 X\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n",
-        )?;
+        let date = self.lock().faults.date();
+        let head = format!(
+            "HTTP/1.1 200 X\r\ncontent-type: application/json\r\ndate: {date}\r\ntransfer-encoding: chunked\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes())?;
         let mut chunk = |text: &str| -> std::io::Result<()> {
             let chunk = format!("{:x}\r\n{text}\n\r\n", text.len() + 1);
             stream.write_all(chunk.as_bytes())

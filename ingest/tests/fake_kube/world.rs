@@ -54,6 +54,16 @@ pub(crate) struct Faults {
     pub(crate) busy_seconds: u32,
     /// Pages are sent piece by piece with this pause.
     pub(crate) slow: Option<Duration>,
+    /// The clock of the server is so many seconds ahead.
+    pub(crate) seconds_ahead: i64,
+}
+
+impl Faults {
+    /// What time it is by the clock of the server.
+    pub(super) fn date(&self) -> String {
+        let now = chrono::Utc::now() + chrono::TimeDelta::seconds(self.seconds_ahead);
+        now.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    }
 }
 
 /// All of it.

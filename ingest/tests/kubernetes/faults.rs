@@ -221,3 +221,39 @@ fn a_busy_server_is_given_the_time_it_asks_for() {
     assert!(begun.elapsed() >= Duration::from_secs(1));
     listening.end().1.unwrap();
 }
+
+#[test]
+fn nothing_is_dated_by_a_clock_that_is_far_from_the_servers() {
+    let place = Place::new();
+    place.pods(0..2);
+    place.fake.world().faults.seconds_ahead = -3_600;
+    let listening = place.watch();
+    listening.until("it is told", |taken| {
+        let mut told = taken.told.iter();
+        told.any(|line| line.contains("ahead of the server's: what happens cannot be dated"))
+    });
+    assert!(listening.taken().heard.is_empty());
+    // Set right, it begins; set wrong later, nothing is dated by it either.
+    place.fake.world().faults.seconds_ahead = 2;
+    listening.until_listed(KINDS);
+    until("pods are watched", || place.watches("pods") > 0);
+    {
+        let mut world = place.fake.world();
+        world.faults.seconds_ahead = 60;
+        world.cut();
+    }
+    place.create("pods", pod("unheard", 5));
+    listening.until("the pods are lost", |taken| {
+        has(&short(taken, "Pod"), "lost")
+    });
+    let lists = place.lists("pods");
+    until("they are listed again and again", || {
+        place.lists("pods") > lists + 2
+    });
+    assert!(!format!("{:?}", short(&listening.taken(), "Pod")).contains("unheard"));
+    place.fake.world().faults.seconds_ahead = 0;
+    listening.until("pods are listed", |taken| {
+        has(&short(taken, "Pod"), "is unheard")
+    });
+    listening.end().1.unwrap();
+}
