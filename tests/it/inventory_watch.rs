@@ -234,7 +234,7 @@ fn a_list_alone_comes_into_the_lake_and_again() {
     said.check(0, &["connected to http://127.0.0.1:", "listed Pod: 2"]);
     assert!(
         said.out
-            .starts_with("`prod`: 9 kinds, 2 objects listed, 0 events, 1 commit"),
+            .starts_with("`prod`: 10 kinds, 2 objects listed, 0 events, 1 commit"),
         "{}",
         said.out
     );
@@ -286,7 +286,7 @@ fn a_watch_commits_what_happens_and_ends_in_order() {
     cluster.create_pod("web-3", 4);
     std::thread::sleep(Duration::from_millis(300));
     let said = running.terminate();
-    said.check(0, &["9 of 9 kinds watched"]);
+    said.check(0, &["10 of 10 kinds watched"]);
     assert!(said.out.contains("events"), "{}", said.out);
     assert_eq!(
         cluster.in_short(),
@@ -324,7 +324,7 @@ fn a_missing_right_is_named_with_its_cost_and_its_remedy() {
         .run(&["inventory", "health", "--lake", "lake"]);
     health.check(0, &[]);
     for expected in [
-        "watched     8 kinds, all heard up to 20",
+        "watched     9 kinds, all heard up to 20",
         "lost        Node, last heard never: forbidden: nodes is forbidden",
         "gaps        none known",
     ] {
@@ -375,7 +375,10 @@ fn whoever_cannot_get_in_is_told_at_once() {
     for (arguments, in_err) in [
         (
             vec!["--kubeconfig", "none"],
-            ["kubeconfig `none` cannot be used", "get-contexts"],
+            [
+                "kubeconfig `none` cannot be used",
+                "`--kubeconfig FILE` names another",
+            ],
         ),
         (
             vec!["--context", "two"],

@@ -81,6 +81,13 @@ pub const KINDS: &[Kind] = &[
         "addresses of Services and load balancers stay unidentified",
     ),
     kind(
+        "",
+        &["v1"],
+        "ServiceAccount",
+        "serviceaccounts",
+        "policies of Calico that select by labels of service accounts cannot be judged",
+    ),
+    kind(
         "discovery.k8s.io",
         &["v1", "v1beta1"],
         "EndpointSlice",

@@ -39,6 +39,8 @@ pub enum LoginError {
     Kubeconfig {
         /// The file, in backticks, or where it was looked for.
         file: String,
+        /// Whether it could be read at all.
+        is_there: bool,
         /// Why.
         reason: String,
     },
@@ -62,6 +64,11 @@ impl LoginError {
             }
             LoginError::InCluster { .. } => {
                 "see that the pod has `automountServiceAccountToken` and a service account; outside a cluster give `--kubeconfig FILE`"
+            }
+            LoginError::Kubeconfig {
+                is_there: false, ..
+            } => {
+                "`--kubeconfig FILE` names another; `kubectl config view` shows which one kubectl uses"
             }
             LoginError::Kubeconfig { .. } => {
                 "`kubectl config get-contexts` lists what a kubeconfig holds; `--context NAME` chooses"
@@ -124,6 +131,10 @@ impl Login {
             }
             _ => LoginError::Kubeconfig {
                 file,
+                is_there: !matches!(
+                    error,
+                    KubeconfigError::ReadConfig(..) | KubeconfigError::FindPath
+                ),
                 reason: reason(&error),
             },
         })

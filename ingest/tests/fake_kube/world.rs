@@ -110,6 +110,7 @@ impl World {
             ("v1", "Node", "nodes", CLUSTER),
             ("v1", "Pod", "pods", NAMESPACED),
             ("v1", "Service", "services", NAMESPACED),
+            ("v1", "ServiceAccount", "serviceaccounts", NAMESPACED),
             ("v1", "ConfigMap", "configmaps", NAMESPACED),
             ("v1", "Secret", "secrets", NAMESPACED),
             ("apps/v1", "ReplicaSet", "replicasets", NAMESPACED),

@@ -179,7 +179,7 @@ fn rows(lake: &Path) -> Vec<Row> {
         }
         let object: Value = serde_json::from_str(&row.spec).unwrap();
         let state = match row.kind.as_str() {
-            "Namespace" => object["metadata"]["labels"]["team"].to_string(),
+            "Namespace" | "ServiceAccount" => object["metadata"]["labels"]["team"].to_string(),
             "NetworkPolicy" => object["spec"]["policyTypes"].to_string(),
             _ => "-".to_owned(),
         };
@@ -259,12 +259,14 @@ pub(crate) fn tell(cluster: &mut dyn Cluster) {
     watching.until_told(&["Listed", "Pod"]);
     watching.until_told(&["Listed", "NetworkPolicy"]);
     watching.until_told(&["Listed", "Namespace"]);
-    watching.until_told(&["Listed", "Service"]);
+    watching.until_told(&["Listed", r#"kind: "Service" "#]);
+    watching.until_told(&["Listed", "ServiceAccount"]);
     until_rows(&lake, "pod ", 5);
 
     heard_changes(cluster, &mut truth);
     until_rows(&lake, "pod f ", 1);
     until_rows(&lake, "Service web", 1);
+    until_rows(&lake, "ServiceAccount web", 2);
     // Of a kind that was not served when the watch began.
     cluster.serve(&serde_json::from_str(DEFINITION).unwrap());
     watching.until_told(&["Listed", "CiliumNetworkPolicy"]);
@@ -380,6 +382,19 @@ fn heard_changes(cluster: &dyn Cluster, truth: &mut Truth) {
         &[r#"Namespace shop "two""#],
         || {
             cluster.call("PATCH", "/api/v1/namespaces/shop", &labels);
+        },
+    );
+    let accounts = "/api/v1/namespaces/shop/serviceaccounts";
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": {"name": "web", "labels": {"team": "one"}}});
+    truth.doing(&[], &[r#"ServiceAccount web "one""#], || {
+        cluster.call("POST", accounts, &account);
+    });
+    truth.doing(
+        &[r#"ServiceAccount web "one""#],
+        &[r#"ServiceAccount web "two""#],
+        || {
+            cluster.call("PATCH", &format!("{accounts}/web"), &labels);
         },
     );
     let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"},

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::common::{Place, pod, short, until};
 
 /// Kinds that the fake serves from the beginning and that are listed.
-pub(crate) const KINDS: usize = 9;
+pub(crate) const KINDS: usize = 10;
 
 #[test]
 fn pages_of_a_list_then_events_then_bookmarks() {
