@@ -35,7 +35,7 @@ pub(crate) struct Analyze {
     #[command(flatten)]
     fail: settings::Fail,
     #[command(flatten)]
-    cluster: settings::Cluster,
+    cluster: settings::Heeds<settings::Placed>,
     #[command(flatten)]
     analyze: settings::Analyze,
 }
@@ -54,7 +54,7 @@ impl Analyze {
     /// Runs the command.
     pub(crate) fn run(&self, everywhere: &Everywhere) -> Result<Exit, Failure> {
         let settings = Typed::new(everywhere)?
-            .cluster(&self.cluster)
+            .cluster(&self.cluster.0)
             .analyze(&self.analyze)
             .fail(&self.fail)
             .check()?;

@@ -59,7 +59,7 @@ pub(crate) struct Explain {
     #[arg(long, value_name = "FILE", requires = "inventory", conflicts_with_all = ["from", "to", "port", "protocol", "at"])]
     probes: Option<PathBuf>,
     #[command(flatten)]
-    cluster: settings::Cluster,
+    cluster: settings::Heeds<settings::Placed>,
 }
 
 #[derive(Serialize)]
@@ -139,7 +139,7 @@ struct Read {
 impl Explain {
     /// Runs the command.
     pub(crate) fn run(&self, everywhere: &Everywhere) -> Result<Exit, Failure> {
-        let settings = Typed::new(everywhere)?.cluster(&self.cluster).check()?;
+        let settings = Typed::new(everywhere)?.cluster(&self.cluster.0).check()?;
         if let Some(probes) = &self.probes {
             if everywhere
                 .output

@@ -2,7 +2,8 @@
 
 use chrono::Utc;
 use clap::Args;
-use flowaudit_ingest::{Input, Problem, Progress as At, Severity, Summary, files};
+use flowaudit_ingest::source::input::locate;
+use flowaudit_ingest::{IngestError, Input, Problem, Progress as At, Severity, Summary, files};
 use flowaudit_lake::Lake;
 use serde::Serialize;
 
@@ -94,7 +95,7 @@ impl Ingest {
             };
             return ingest_source::run(&settings, name, how);
         }
-        let inputs = inputs(&self.inputs);
+        let inputs = inputs(&self.inputs)?;
         let lake = settings.create_or_open_lake()?;
         let summary = ingest(&lake, &inputs, &settings)?;
         let report = Report {
@@ -153,15 +154,17 @@ pub(crate) fn ingest(
     Ok(summary)
 }
 
-/// The names as they were typed.
-pub(crate) fn inputs(names: &[String]) -> Vec<Input> {
-    names
+/// The names as they were typed; a mistake in them is found before a lake is made.
+pub(crate) fn inputs(names: &[String]) -> Result<Vec<Input>, Failure> {
+    let inputs: Vec<Input> = names
         .iter()
         .map(|name| match name.as_str() {
             "-" => Input::Stdin,
             _ => Input::Named(name.clone()),
         })
-        .collect()
+        .collect();
+    locate(&inputs, &|_| true).map_err(IngestError::from)?;
+    Ok(inputs)
 }
 
 /// Tells of problems with single inputs.

@@ -65,6 +65,7 @@ pub(crate) struct Everywhere {
 pub(crate) struct Cluster {
     /// Name of the cluster the inventory is from [default: default]
     #[arg(
+        id = "cluster-name",
         long = "cluster",
         value_name = "NAME",
         env = "FLOWAUDIT_CLUSTER",
@@ -73,6 +74,7 @@ pub(crate) struct Cluster {
     pub name: Option<String>,
     /// The VPC in which the cluster's addresses are meant, where several VPCs use the same ones [default: as known already]
     #[arg(
+        id = "cluster-vpc",
         long = "cluster-vpc",
         value_name = "VPC",
         env = "FLOWAUDIT_CLUSTER_VPC",

@@ -268,3 +268,23 @@ fn half_of_what_an_analysis_needs_is_not_a_clean_result_without_a_word() {
     said.check(0, &["warning: the lake holds no flows", "flowaudit ingest"]);
     assert!(!said.err.contains("no inventory"), "{}", said.err);
 }
+
+#[test]
+fn a_mistake_in_the_command_leaves_no_lake_behind() {
+    let place = Place::new();
+    for command in [
+        &["ingest", "nothing.json"][..],
+        &["inventory", "import", "nothing.json"],
+        &["inventory", "cloud", "--region", "r", "nothing.json"],
+    ] {
+        place
+            .run(command)
+            .check(2, &["there is no `nothing.json`", "nothing was read"]);
+        place
+            .run(&["inventory", "health"])
+            .check(2, &["there is no lake"]);
+    }
+    place
+        .run(&["inventory", "import", "--engine", "felix", "-"])
+        .check(2, &["--engine", "does not heed it"]);
+}

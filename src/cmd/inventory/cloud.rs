@@ -73,8 +73,9 @@ impl Cloud {
                 at: self.at.map(|at| at.seen_from(now)),
                 complete: self.complete,
             };
+            let inputs = inputs(&self.inputs)?;
             let lake = settings.create_or_open_lake()?;
-            import(&lake, &inputs(&self.inputs), &saved, now)?
+            import(&lake, &inputs, &saved, now)?
         };
         problems(&summary.problems);
         super::issues(&summary.issues);

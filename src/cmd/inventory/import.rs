@@ -43,7 +43,7 @@ pub(crate) struct Import {
     #[arg(long, value_enum, default_value_t = Shows::Detect)]
     shows: Shows,
     #[command(flatten)]
-    cluster: settings::Cluster,
+    cluster: settings::Heeds<settings::Whose>,
 }
 
 /// Warnings told one by one; what is left out is always named.
@@ -74,7 +74,7 @@ struct ImportReport {
 
 impl Import {
     pub(super) fn run(&self, everywhere: &Everywhere) -> Result<Exit, Failure> {
-        let settings = Typed::new(everywhere)?.cluster(&self.cluster).check()?;
+        let settings = Typed::new(everywhere)?.cluster(&self.cluster.0).check()?;
         let now = Utc::now();
         let import_settings = ImportSettings {
             cluster: settings.cluster.clone(),
@@ -88,8 +88,9 @@ impl Import {
             },
             ..ImportSettings::default()
         };
+        let inputs = inputs(&self.inputs)?;
         let lake = settings.create_or_open_lake()?;
-        let summary = import(&lake, &inputs(&self.inputs), &import_settings, now)?;
+        let summary = import(&lake, &inputs, &import_settings, now)?;
         told(&summary);
         let left_out = left_out(&summary);
         let report = ImportReport {

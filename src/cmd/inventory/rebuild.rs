@@ -47,7 +47,7 @@ pub(crate) struct Rebuild {
     #[arg(long)]
     insecure: bool,
     #[command(flatten)]
-    cluster: settings::Cluster,
+    cluster: settings::Heeds<settings::Whose>,
 }
 
 #[derive(Serialize)]
@@ -66,7 +66,7 @@ struct Report {
 
 impl Rebuild {
     pub(super) fn run(&self, everywhere: &Everywhere) -> Result<Exit, Failure> {
-        let settings = Typed::new(everywhere)?.cluster(&self.cluster).check()?;
+        let settings = Typed::new(everywhere)?.cluster(&self.cluster.0).check()?;
         let now = Utc::now();
         let seen =
             |when: Option<When>, or: DateTime<Utc>| when.map_or(or, |when| when.seen_from(now));

@@ -50,7 +50,7 @@ pub(crate) struct Watch {
     #[command(flatten)]
     watch: settings::Watch,
     #[command(flatten)]
-    cluster: settings::Cluster,
+    cluster: settings::Heeds<settings::Whose>,
 }
 
 /// What was done, for programs.
@@ -76,7 +76,7 @@ struct MissingRight<'s> {
 impl Watch {
     pub(super) fn run(&self, everywhere: &Everywhere) -> Result<Exit, Failure> {
         let settings = Typed::new(everywhere)?
-            .cluster(&self.cluster)
+            .cluster(&self.cluster.0)
             .watch(&self.watch)
             .check()?;
         let watching = settings.watch.settings(self.once, !self.no_lease);

@@ -34,7 +34,9 @@ pub(crate) struct Who {
     #[arg(long, value_name = "VPC")]
     vpc: Option<String>,
     #[command(flatten)]
-    analyze: settings::Analyze,
+    analyze: settings::Heeds<settings::Identified>,
+    #[command(flatten)]
+    cluster: settings::Heeds<settings::Ranges>,
 }
 
 /// What an analysis would say.
@@ -72,7 +74,8 @@ struct Candidate {
 
 impl Who {
     pub(super) fn run(&self, everywhere: &Everywhere) -> Result<Exit, Failure> {
-        let settings = Typed::new(everywhere)?.analyze(&self.analyze).check()?;
+        let typed = Typed::new(everywhere)?.analyze(&self.analyze.0);
+        let settings = typed.cluster(&self.cluster.0).check()?;
         let lake = settings.open_lake()?;
         let at = when::or_now(self.at, Utc::now());
         let at_us = at.timestamp_micros();

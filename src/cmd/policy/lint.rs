@@ -40,7 +40,7 @@ pub(crate) struct Lint {
     #[command(flatten)]
     fail: settings::Fail,
     #[command(flatten)]
-    cluster: settings::Cluster,
+    cluster: settings::Heeds<settings::Enforced>,
 }
 
 const FORMATS: &[Format] = &[Format::Table, Format::Json, Format::Ndjson, Format::Sarif];
@@ -48,7 +48,7 @@ const FORMATS: &[Format] = &[Format::Table, Format::Json, Format::Ndjson, Format
 impl Lint {
     /// Runs the command.
     pub(crate) fn run(&self, everywhere: &Everywhere) -> Result<Exit, Failure> {
-        let typed = Typed::new(everywhere)?.cluster(&self.cluster);
+        let typed = Typed::new(everywhere)?.cluster(&self.cluster.0);
         let settings = typed.fail(&self.fail).formats(FORMATS).check()?;
         manifests::check_stdin_once(self.paths.iter().chain(&self.inventory))?;
         let mut input = Input::default();

@@ -53,7 +53,7 @@ pub(crate) struct Matrix {
     #[arg(long = "port", value_name = "PORT[/PROTOCOL]", value_parser = port)]
     ports: Vec<(u16, Protocol)>,
     #[command(flatten)]
-    cluster: settings::Cluster,
+    cluster: settings::Heeds<settings::Enforced>,
 }
 
 const FORMATS: &[Format] = &[
@@ -67,7 +67,7 @@ const FORMATS: &[Format] = &[
 impl Matrix {
     /// Runs the command.
     pub(crate) fn run(&self, everywhere: &Everywhere) -> Result<Exit, Failure> {
-        let typed = Typed::new(everywhere)?.cluster(&self.cluster);
+        let typed = Typed::new(everywhere)?.cluster(&self.cluster.0);
         let settings = typed.formats(FORMATS).check()?;
         manifests::check_stdin_once(self.inventory.iter())?;
         let (mut objects, mut issues) = (Vec::new(), Vec::new());
