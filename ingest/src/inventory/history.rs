@@ -13,6 +13,7 @@
 //! | seen at 5, missed at 1 | 5 | from 1 |
 //! | seen at 5, began by its own word at 2 | 2 to 5 | from what came before |
 //! | seen at 5, nothing known after | 5 | without end |
+//! | seen at 5, whoever wrote its end could not know, and Terway has it back at 7 | 5 | up to 7 |
 //!
 //! Only the first and last sighting of a run are kept. Where a run is split later, the sightings inside it are those of the
 //! snapshots that covered it, which the ledger knows; sightings inside a run that no snapshot covers (a watch, one
@@ -25,6 +26,9 @@ const STARTS_MAX: usize = 16;
 
 /// Clocks may be apart, and Kubernetes cuts its times to the second: a beginning that is earlier than it can be by more is none.
 const EARLY_US: i64 = 4_000_000;
+
+/// Two clocks may differ by this much: each is up to three seconds off, and one field is in whole seconds (history 5.5, rule 1).
+pub(super) const SKEW_US: i64 = 7_000_000;
 
 /// What a sighting rests on, the worst first.
 #[derive(
@@ -43,6 +47,9 @@ pub enum By {
     Audit,
     /// An event that tells when an address was given.
     Event,
+    /// What Terway writes down of addresses that came back.
+    #[serde(rename = "noderuntime")]
+    NodeRuntime,
     /// A live watch: what the API server said when.
     Live,
 }
@@ -75,6 +82,8 @@ pub struct History<C> {
     lingers: Option<i64>,
     /// Whoever wrote its end could not know: it possibly holds on.
     open_end: bool,
+    /// Its network was gone then. It may have been made anew since, if it went on.
+    returned: Option<i64>,
     /// What gave times only.
     dated_by: BTreeSet<By>,
 }
@@ -92,6 +101,8 @@ pub struct Facts {
     pub lingers: Option<i64>,
     /// Its end is not to be believed.
     pub open_end: bool,
+    /// Its network was gone then. It may have been made anew since, if it went on.
+    pub returned: Option<i64>,
     /// What gave times only, and did not see it.
     pub dated_by: BTreeSet<By>,
 }
@@ -120,6 +131,7 @@ impl<C> Default for History<C> {
             gone: None,
             lingers: None,
             open_end: false,
+            returned: None,
             dated_by: BTreeSet::new(),
         }
     }
@@ -141,6 +153,7 @@ impl<C: Clone + Ord> History<C> {
             gone: self.gone,
             lingers: self.lingers,
             open_end: self.open_end,
+            returned: self.returned,
             dated_by: self.dated_by.clone(),
         }
     }
@@ -157,6 +170,7 @@ impl<C: Clone + Ord> History<C> {
         self.gone = self.gone.into_iter().chain(facts.gone).min();
         self.lingers = self.lingers.max(facts.lingers);
         self.open_end |= facts.open_end;
+        self.returned = self.returned.max(facts.returned);
         self.dated_by.extend(&facts.dated_by);
     }
 
@@ -307,7 +321,12 @@ impl<C: Clone + Ord> History<C> {
                 end_high: None,
             });
         }
-        if let Some(last) = intervals.last_mut().filter(|_| !self.open_end) {
+        if self.open_end
+            && let Some(last) = intervals.last_mut()
+        {
+            // Whoever wrote its end could not know; whoever took the network down could.
+            last.end_high = self.returned_after(last.end);
+        } else if let Some(last) = intervals.last_mut() {
             let held = last.end.max(self.lingers.unwrap_or(i64::MIN));
             let missed = missed_between(covering, held, i64::MAX).map(|(first, _)| first);
             let gone = self.gone.filter(|gone| *gone >= last.end);
@@ -315,6 +334,30 @@ impl<C: Clone + Ord> History<C> {
         }
         intervals
     }
+
+    /// When the address was back, for one that surely held up to `end`.
+    fn returned_after(&self, end: i64) -> Option<i64> {
+        let start = self.starts.last().copied();
+        returned_after(self.returned?, start, end)
+    }
+
+    /// When its network was gone, and until when it surely held all the same: both cannot be, for nothing says that it was made anew.
+    #[must_use]
+    pub fn returned_too_early(&self) -> Option<(i64, i64)> {
+        let (first, last) = (self.runs.first()?.first, self.runs.last()?.last);
+        let returned = self.returned.filter(|_| self.open_end)?;
+        let is_anew = self.starts.last().is_some_and(|start| *start >= returned);
+        (first <= returned && self.returned_after(last).is_none() && !is_anew)
+            .then_some((returned, last))
+    }
+}
+
+/// When an address was back whose network was gone at `returned`, for one that began at `start` for the last time and surely held up to
+/// `end`: never before that, and by clocks that may be apart. Whatever was gone earlier was made anew.
+pub(super) fn returned_after(returned: i64, start: Option<i64>, end: i64) -> Option<i64> {
+    let is_late = returned >= end.saturating_sub(SKEW_US);
+    let is_last = start.is_none_or(|start| start < returned);
+    (is_late && is_last).then_some(returned.max(end))
 }
 
 /// The first and last of the times strictly between two others.
@@ -389,6 +432,37 @@ mod tests {
             ..Facts::default()
         });
         assert_eq!(rows(&history, &[5]), [("a", Some(1), 2, 5, None)]);
+    }
+
+    #[test]
+    fn an_end_that_nobody_knew_is_bounded_by_who_took_the_network_down() {
+        let ended = |returned, open_end, starts: &[i64]| {
+            let mut history = History::default();
+            history.see(5, "a", By::Snapshot, &[]);
+            history.see(50 * SKEW_US, "a", By::Snapshot, &[]);
+            history.learn(&Facts {
+                starts: starts.iter().copied().collect(),
+                open_end,
+                returned: Some(returned),
+                ..Facts::default()
+            });
+            (
+                rows(&history, &[])[0].4,
+                history.returned_too_early().is_some(),
+            )
+        };
+        let end = 50 * SKEW_US;
+        assert_eq!(ended(end + 9, true, &[]), (Some(end + 9), false));
+        // Clocks are apart, but it surely held.
+        assert_eq!(ended(end - SKEW_US, true, &[]), (Some(end), false));
+        assert_eq!(ended(end - SKEW_US - 1, true, &[]), (None, true));
+        // The sandbox was made anew, or it was the one before.
+        assert_eq!(ended(20, true, &[30]), (None, false));
+        assert_eq!(ended(end + 9, true, &[end + 9]), (None, false));
+        assert_eq!(ended(4, true, &[]), (None, false));
+        // It runs.
+        assert_eq!(ended(end + 9, false, &[]), (None, false));
+        assert_eq!(ended(20, false, &[]), (None, false));
     }
 
     #[test]

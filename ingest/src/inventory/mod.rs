@@ -15,6 +15,7 @@ pub mod past;
 
 pub mod change;
 pub mod rows;
+mod span;
 
 pub mod read;
 mod wanted;
@@ -32,18 +33,19 @@ use flowaudit_lake::layout::HOUR_MARGIN_US;
 use flowaudit_lake::table::endpoints::EndpointRow;
 use flowaudit_lake::table::objects::ObjectRow;
 use flowaudit_lake::{Conflict, Lake, LakeError, Partition, Table};
-use flowaudit_rules::kubernetes::{Issue, Object};
+use flowaudit_rules::kubernetes::{Body, Issue, Object};
+use flowaudit_rules::terway::PodName;
 
 pub use ledger::Coverage;
-pub use rows::Contradiction;
+pub use rows::{Against, Contradiction};
 pub use who::{HeldBy, who};
 
 use self::history::{By, Facts};
 use self::ledger::{Covered, Subject};
 use self::past::quiet::Quiet;
 use self::read::{Content, LeftOut, Part};
-use self::rows::{Known, Rows};
-use self::sighting::Holder;
+use self::rows::{Known, Returned, Rows};
+use self::sighting::{Holder, us};
 use crate::error::IngestError;
 use crate::source::input;
 use crate::source::{Input, Problem};
@@ -147,7 +149,7 @@ pub fn import(
     }
     let mut moments = match settings.declared_from {
         None => moments(&parts, settings.coverage),
-        Some(from) => wanted::moments(&parts, sighting::us(from), settings.coverage),
+        Some(from) => wanted::moments(&parts, us(from), settings.coverage),
     };
     let told = past.finish();
     summary.past = told.tally;
@@ -197,6 +199,8 @@ pub(crate) struct Moment {
     held: Vec<(sighting::Held, By)>,
     declared: Vec<Declared>,
     covered: Covered,
+    /// When networks of pods were gone.
+    returned: Vec<(PodName, i64)>,
     /// Whatever else was wanted of these groups and kinds is so no longer.
     only: BTreeSet<(String, String)>,
 }
@@ -227,6 +231,9 @@ pub(crate) fn moments(parts: &[Part], coverage: Coverage) -> BTreeMap<Option<i64
             Content::Past { .. } => {}
             Content::Watch(watch) => {
                 let recorded = watch::recorded(&watch.events, part.at);
+                for event in &watch.events {
+                    moments.entry(None).or_default().take_back(&event.object);
+                }
                 for sighted in &recorded.sightings {
                     let moment = moments
                         .entry(part.at.filter(|end| *end == sighted.at))
@@ -259,12 +266,22 @@ pub(crate) fn moments(parts: &[Part], coverage: Coverage) -> BTreeMap<Option<i64
 
 impl Moment {
     fn see(&mut self, object: &Object, at: i64, by: By) {
+        self.take_back(object);
         self.held.extend(
             sighting::held(object, at)
                 .into_iter()
                 .map(|held| (held, by)),
         );
         self.declare(object, Some(at), by, None);
+    }
+
+    /// What Terway says of networks that are gone. It forgets them after minutes, so each of its words counts.
+    fn take_back(&mut self, object: &Object) {
+        if let Body::NodeRuntime(runtime) = &object.body {
+            let returned = runtime.pods.iter();
+            let returned = returned.filter_map(|(pod, at)| Some((pod.clone(), us((*at)?))));
+            self.returned.extend(returned);
+        }
     }
 
     fn end(&mut self, object: &Object, gone: Option<i64>) {
@@ -349,6 +366,15 @@ pub(crate) fn learn(known: &mut Known, at: Option<i64>, moment: &Moment) {
             .entry(version)
             .or_insert_with(|| declared.origin.clone());
         subjects.insert(&declared.subject);
+    }
+    for (pod, returned) in &moment.returned {
+        let known = known.returned.entry(pod.uid.clone());
+        let known = known.or_insert_with(|| Returned {
+            namespace: pod.namespace.clone(),
+            name: pod.name.clone(),
+            at: *returned,
+        });
+        known.at = known.at.max(*returned);
     }
     let Some(at) = at else { return };
     let covered = wanted::covered(known, moment);

@@ -19,9 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::history::{By, Facts, History, Interval, Run};
 use super::ledger::{Covered, Ledger, Subject};
 use super::sighting::{self, Holder, HolderKind, Shape, us};
-
-/// Two clocks may differ by this much: each is up to three seconds off, and one field is in whole seconds (history 5.5, rule 1).
-const SKEW_US: i64 = 7_000_000;
+use super::span::Span;
 
 /// The kind under which the ledger is kept in `objects`.
 pub(crate) const LEDGER_GROUP: &str = "flowaudit";
@@ -40,21 +38,45 @@ pub struct Known {
     pub objects: BTreeMap<Subject, History<String>>,
     /// Where each version was first read.
     pub origins: BTreeMap<(Subject, String), String>,
+    /// When the networks of pods were gone, by uid.
+    pub returned: BTreeMap<String, Returned>,
     /// Rows that others wrote, security groups for instance; they stay as they are.
     pub others: (Vec<EndpointRow>, Vec<ObjectRow>),
 }
 
-/// Two holders that surely held one address at the same time.
+/// A pod of which Terway says that its network was gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Returned {
+    /// Namespace of the pod.
+    pub namespace: String,
+    /// Name of the pod.
+    pub name: String,
+    /// When, microseconds since the epoch.
+    pub at: i64,
+}
+
+/// What cannot be true beside each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contradiction {
     /// The address.
     pub addr: String,
-    /// Names of the two, `namespace/name`.
-    pub holders: [String; 2],
-    /// Begin of the overlap, microseconds since the epoch.
+    /// Name of a holder that surely held it all the time, `namespace/name`.
+    pub holder: String,
+    /// What speaks against it.
+    pub against: Against,
+    /// From when on, microseconds since the epoch.
     pub from_us: i64,
-    /// End of the overlap, microseconds since the epoch.
+    /// Until when, microseconds since the epoch.
     pub to_us: i64,
+}
+
+/// What speaks against a holder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Against {
+    /// Another one surely held the address at the same time.
+    Holder(String),
+    /// Terway says that its network was gone.
+    Returned,
 }
 
 /// What a row rests on.
@@ -73,6 +95,8 @@ struct Evidence {
     lingers: Option<DateTime<Utc>>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     open_end: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    returned: Option<DateTime<Utc>>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     dated_by: BTreeSet<By>,
     /// Kind and name of the controller.
@@ -184,11 +208,21 @@ impl Known {
             ..Rows::default()
         };
         rows.objects.extend(self.ledger_rows(cluster));
+        self.take_back();
         let owners = self.owners();
         let mut by_addr: BTreeMap<&str, Vec<Draft<'_>>> = BTreeMap::new();
         for (holder, history) in &self.holders {
             let covering = self.ledger.covering(&holder.subject);
             let drafts = by_addr.entry(&holder.addr).or_default();
+            if let Some((from_us, to_us)) = history.returned_too_early() {
+                rows.contradictions.push(Contradiction {
+                    addr: holder.addr.clone(),
+                    holder: holder.title(),
+                    against: Against::Returned,
+                    from_us,
+                    to_us,
+                });
+            }
             drafts.extend(
                 history
                     .intervals(&covering)
@@ -206,6 +240,28 @@ impl Known {
         rows.endpoints.sort();
         rows.objects.sort();
         rows
+    }
+
+    /// What is known of networks that are gone, with whoever held an address by them.
+    fn take_back(&mut self) {
+        if self.returned.is_empty() {
+            return;
+        }
+        for (holder, history) in &mut self.holders {
+            let subject = &holder.subject;
+            let returned = self.returned.get(&subject.uid).filter(|returned| {
+                holder.kind == HolderKind::Pod
+                    && subject.namespace.as_deref() == Some(&returned.namespace)
+                    && subject.name == returned.name
+            });
+            if let Some(returned) = returned {
+                history.learn(&Facts {
+                    returned: Some(returned.at),
+                    dated_by: [By::NodeRuntime].into(),
+                    ..Facts::default()
+                });
+            }
+        }
     }
 
     fn object_rows(&mut self, cluster: &str) -> Vec<ObjectRow> {
@@ -314,80 +370,6 @@ pub struct Rows {
     pub contradictions: Vec<Contradiction>,
 }
 
-/// Core and outer part of an interval.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span {
-    pub(super) start: i64,
-    pub(super) end: i64,
-    pub(super) low: Option<i64>,
-    pub(super) high: Option<i64>,
-}
-
-impl Span {
-    fn of<C>(interval: &Interval<'_, C>) -> Span {
-        Span {
-            start: interval.start,
-            end: interval.end,
-            low: interval.start_low,
-            high: interval.end_high,
-        }
-    }
-
-    /// The next one takes over: its beginning ends what this one possibly held, and what this one surely held was not yet
-    /// the next one's. Where the cores overlap nothing is changed.
-    pub(super) fn followed_by(&mut self, next: &mut Span) {
-        if self.end < next.start {
-            self.high = Some(self.high.map_or(next.start, |high| high.min(next.start)));
-            next.low = Some(next.low.map_or(self.end, |low| low.max(self.end)));
-        }
-    }
-
-    /// An address goes from this holder to the next. Cores that overlap by no more than the skew of clocks lose the disputed
-    /// stretch. False where they contradict each other; then nothing is changed.
-    pub(super) fn hand_over_to(&mut self, next: &mut Span) -> bool {
-        let (from, to) = (next.start, self.end.min(next.end));
-        if from > to {
-            self.followed_by(next);
-            return true;
-        }
-        let nested = self.start >= from || next.end <= to;
-        if to - from > SKEW_US || nested {
-            return false;
-        }
-        self.end = from - 1;
-        next.start = to + 1;
-        // Both possibly held the disputed stretch.
-        self.high = self.high.map(|high| high.max(to));
-        next.low = next.low.map(|low| low.min(from));
-        self.followed_by(next);
-        true
-    }
-
-    /// The first instant at which the two do not say the same.
-    pub(super) fn differs_from(self, other: Span) -> Option<i64> {
-        let ends = |span: Span| {
-            let (low, high) = (span.low.unwrap_or(i64::MIN), span.high.unwrap_or(i64::MAX));
-            [low, span.start, span.end, high]
-        };
-        let pairs = ends(self).into_iter().zip(ends(other));
-        let moved = pairs.filter(|(one, other)| one != other);
-        moved.map(|(one, other)| one.min(other)).min()
-    }
-
-    pub(super) fn slack_before_ms(&self) -> Option<i64> {
-        self.low.map(|low| ms(self.start.saturating_sub(low)))
-    }
-
-    pub(super) fn slack_after_ms(&self) -> Option<i64> {
-        self.high.map(|high| ms(high.saturating_sub(self.end)))
-    }
-}
-
-/// Rounded up: what is possible must not become smaller.
-fn ms(us: i64) -> i64 {
-    us / 1000 + i64::from(us % 1000 > 0)
-}
-
 /// One row of `endpoints` in the making.
 pub(super) struct Draft<'k> {
     pub(super) holder: &'k Holder,
@@ -409,13 +391,6 @@ impl<'k> Draft<'k> {
     /// Whether no one else can hold the address at the same time.
     fn is_exclusive(&self) -> bool {
         self.holder.kind == HolderKind::Pod && !self.run.content.host_network
-    }
-
-    fn title(&self) -> String {
-        match &self.holder.subject.namespace {
-            Some(namespace) => format!("{namespace}/{}", self.holder.subject.name),
-            None => self.holder.subject.name.clone(),
-        }
     }
 
     pub(super) fn row(&self, cluster: &str, owners: &Owners) -> EndpointRow {
@@ -475,6 +450,7 @@ impl<'k> Draft<'k> {
             gone: facts.gone.map(time),
             lingers: facts.lingers.map(time),
             open_end: facts.open_end,
+            returned: facts.returned.map(time),
             dated_by: facts.dated_by.clone(),
             owner: self.run.content.owner.clone(),
         };
@@ -501,7 +477,8 @@ fn settle(addr: &str, drafts: &mut [Draft<'_>]) -> Vec<Contradiction> {
             if !earlier.span.hand_over_to(&mut later.span) {
                 contradictions.push(Contradiction {
                     addr: addr.to_owned(),
-                    holders: [earlier.title(), later.title()],
+                    holder: earlier.holder.title(),
+                    against: Against::Holder(later.holder.title()),
                     from_us,
                     to_us,
                 });
@@ -531,6 +508,7 @@ pub(super) fn read_back(row: &EndpointRow) -> Option<(Holder, Run<Shape>, Facts)
         gone: evidence.gone.map(us),
         lingers: evidence.lingers.map(us),
         open_end: evidence.open_end,
+        returned: evidence.returned.map(us),
         dated_by: evidence.dated_by,
     };
     let run = Run {

@@ -85,6 +85,17 @@ pub struct Holder {
     pub addr: String,
 }
 
+impl Holder {
+    /// As people name it: `shop/cart-7d9f`, `node-a`.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match &self.subject.namespace {
+            Some(namespace) => format!("{namespace}/{}", self.subject.name),
+            None => self.subject.name.clone(),
+        }
+    }
+}
+
 /// What a holder was like; a change of it begins a new row.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Shape {
@@ -288,8 +299,12 @@ pub fn latest_time(object: &Object) -> Option<i64> {
         }
         _ => [None; 4],
     };
+    let returned = match &object.body {
+        Body::NodeRuntime(runtime) => runtime.pods.iter().filter_map(|(_, at)| *at).max(),
+        _ => None,
+    };
     pod.into_iter()
-        .chain([object.created])
+        .chain([object.created, returned])
         .flatten()
         .map(us)
         .max()

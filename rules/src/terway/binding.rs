@@ -55,7 +55,8 @@ pub struct Binding {
 /// A `NodeRuntime`: which pods of the node have given their addresses back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeRuntime {
-    /// The pods, with the time at which their network was seen to be gone; `None` while it is there.
+    /// The pods, with the time at which their network was seen to be gone; `None` while it is there. A pod whose sandbox was made
+    /// anew since may keep the time of the one before.
     pub pods: Vec<(PodName, Option<DateTime<Utc>>)>,
 }
 
@@ -110,8 +111,16 @@ pub(crate) fn node_runtime(root: &Field<'_, '_>, notes: &mut Notes<'_>) -> NodeR
             continue;
         };
         let states = entry.get("status");
-        let deleted = states.get("deleted");
-        let at = metadata::time(&deleted.get("lastUpdateTime"), notes);
+        let mut written =
+            |state: &Field<'_, '_>| metadata::time(&state.get("lastUpdateTime"), notes);
+        let (initial, deleted) = (states.get("initial"), states.get("deleted"));
+        let at = match initial.is_absent() {
+            true => written(&deleted),
+            // Both may be there, and the later one is how it stands. Terway itself does not tell two of one second apart.
+            false => written(&initial)
+                .zip(written(&deleted))
+                .and_then(|(initial, deleted)| (initial < deleted).then_some(deleted)),
+        };
         runtime.pods.push((pod, at));
     }
     runtime.pods.sort_by(|a, b| a.0.uid.cmp(&b.0.uid));

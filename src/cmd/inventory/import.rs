@@ -3,7 +3,7 @@
 use chrono::Utc;
 use clap::{Args, ValueEnum};
 use flowaudit_ingest::Severity as ProblemSeverity;
-use flowaudit_ingest::inventory::{Coverage, ImportSettings, ImportSummary, import};
+use flowaudit_ingest::inventory::{Against, Coverage, ImportSettings, ImportSummary, import};
 use flowaudit_rules::kubernetes::{Issue, Severity};
 use serde::Serialize;
 
@@ -139,16 +139,19 @@ pub(crate) fn told(summary: &ImportSummary) {
     super::past::told(&summary.past);
     let contradictions = &summary.contradictions;
     for contradiction in contradictions.iter().take(CONTRADICTIONS_TOLD) {
-        let [one, other] = &contradiction.holders;
-        say(
-            Word::Warning,
-            format!(
-                "`{one}` and `{other}` both held {} from {} to {}",
-                contradiction.addr,
-                rfc3339(contradiction.from_us),
-                rfc3339(contradiction.to_us)
-            ),
-        );
+        let (holder, addr) = (&contradiction.holder, &contradiction.addr);
+        let [from, to] = [contradiction.from_us, contradiction.to_us].map(rfc3339);
+        let told = match &contradiction.against {
+            Against::Holder(other) => {
+                format!("`{holder}` and `{other}` both held {addr} from {from} to {to}")
+            }
+            Against::Returned => {
+                format!(
+                    "`{holder}` held {addr} until {to}, and a NodeRuntime says that it gave it back at {from}"
+                )
+            }
+        };
+        say(Word::Warning, told);
     }
     if let Some(more) = contradictions
         .len()

@@ -96,6 +96,7 @@ impl State {
         let hold = match known.map(|number| entry.holds.swap_remove(number)) {
             Some(mut hold) => {
                 hold.began(held.facts.starts.first().copied());
+                hold.anew = hold.anew.max(held.facts.starts.last().copied());
                 hold.not_before = hold.not_before.max(held.facts.not_before);
                 if !hold.by.contains(&By::Live) {
                     hold.by = Arc::new(hold.by.union(&self.live).copied().collect());
@@ -144,6 +145,7 @@ impl State {
                     first,
                     last: listed,
                     start: None,
+                    anew: held.facts.starts.last().copied(),
                     not_before: held.facts.not_before,
                     before,
                     floor: None,

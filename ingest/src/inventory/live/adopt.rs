@@ -14,8 +14,9 @@ use super::hold::{Closed, End, Hold};
 use super::resync::{kind_of, watch_of};
 use super::state::{Entry, State};
 use super::version::Version;
-use crate::inventory::rows::{Span, is_ledger, read_back};
+use crate::inventory::rows::{is_ledger, read_back};
 use crate::inventory::sighting::HolderKind;
+use crate::inventory::span::Span;
 
 /// The times of a row; nothing where it has no end at all.
 fn span_of(
@@ -97,6 +98,7 @@ impl State {
             first: run.first.max(span.start),
             last: Some(span.end),
             start: Some(span.start),
+            anew: None,
             not_before: facts.not_before,
             before: span.low,
             floor: None,
@@ -112,6 +114,7 @@ impl State {
                 hold,
                 span,
                 end: End::Unsaid,
+                returned: facts.returned,
                 workload: row.workload_kind.clone().zip(row.workload.clone()),
             });
             return true;

@@ -8,10 +8,11 @@ use flowaudit_lake::table::endpoints::EndpointRow;
 use flowaudit_rules::cluster::Owners;
 
 use super::compact::{Look, Name};
-use crate::inventory::history::{By, Facts, Run};
+use crate::inventory::history::{By, Facts, Run, returned_after};
 use crate::inventory::ledger::Subject;
-use crate::inventory::rows::{Draft, Span};
+use crate::inventory::rows::Draft;
 use crate::inventory::sighting::{Holder, HolderKind};
+use crate::inventory::span::Span;
 
 /// A kubelet tells the API server of what happened this much later at most: it looks every second, and writes within ten.
 pub(super) const STATUS_LAG_US: i64 = 11_000_000;
@@ -31,6 +32,8 @@ pub(super) struct Hold {
     pub(super) last: Option<i64>,
     /// When it began by its own word.
     pub(super) start: Option<i64>,
+    /// When its network was made for the last time.
+    pub(super) anew: Option<i64>,
     /// It cannot be older.
     pub(super) not_before: Option<i64>,
     /// It surely was not so yet.
@@ -152,6 +155,8 @@ pub(super) struct Closed {
     pub(super) hold: Hold,
     pub(super) span: Span,
     pub(super) end: End,
+    /// When its network was gone, as Terway says.
+    pub(super) returned: Option<i64>,
     /// Kind and name of the workload of a pod, as it was known when it ended.
     pub(super) workload: Option<(String, String)>,
 }
@@ -169,6 +174,7 @@ impl Closed {
             hold,
             span,
             end,
+            returned: None,
         }
     }
 
@@ -179,6 +185,8 @@ impl Closed {
                 End::Changed(_) | End::Unsaid => None,
             },
             open_end: self.end == End::Unsaid,
+            returned: self.returned,
+            dated_by: self.returned.map(|_| By::NodeRuntime).into_iter().collect(),
             ..Facts::default()
         };
         let row = self
@@ -195,6 +203,25 @@ impl Closed {
     /// Whether its end was said by somebody who could know.
     pub(super) fn is_said(&self) -> bool {
         self.hold.ended.is_some() && self.end != End::Unsaid
+    }
+
+    /// Its network was gone at `at`. That bounds an end that nobody said, and one that was said later; who vanished while nobody watched
+    /// may have had its network made anew before.
+    pub(super) fn take_back(&mut self, at: i64) {
+        let is_known = match self.end {
+            End::Changed(_) => return,
+            End::Unsaid => true,
+            End::Gone(gone) => self.is_said() && at < gone,
+        };
+        let is_earlier = at < self.span.start || self.hold.anew >= Some(at);
+        if self.returned >= Some(at) || is_earlier || !is_known {
+            return;
+        }
+        self.returned = Some(at);
+        if let Some(back) = returned_after(at, self.hold.anew, self.span.end) {
+            self.end = End::Gone(back);
+            self.span.high = Some(self.span.high.map_or(back, |high| high.min(back)));
+        }
     }
 
     /// The address went to the next holder.

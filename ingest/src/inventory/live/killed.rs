@@ -42,6 +42,7 @@ fn churn() -> Vec<Life> {
                 lag: number % 3,
                 relabelled: (number % 4 == 1).then_some(start + 5),
                 ending: Ending::Finishes(1, number % 3, 2),
+                told: Some(2),
             });
             start = release + number % 4;
         }

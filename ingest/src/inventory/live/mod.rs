@@ -29,6 +29,9 @@ pub(crate) use resync::watch_of;
 mod tests;
 
 #[cfg(test)]
+mod terway;
+
+#[cfg(test)]
 mod truth;
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::heard::KindId;
 use super::hold::Hold;
 use super::state::State;
 use super::version::Version;
-use crate::inventory::rows::Span;
+use crate::inventory::span::Span;
 
 /// A version that is in force now.
 pub(super) struct InForce<'s> {

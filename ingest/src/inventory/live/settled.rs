@@ -8,8 +8,14 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::compact::Name;
 use super::hold::{Closed, End, Hold, pass_on};
-use crate::inventory::rows::Span;
+use crate::inventory::span::Span;
+
+/// Below this many pods whose networks are gone none is forgotten.
+const RETURNED_MIN: usize = 4096;
+/// Terway clears away what it wrote of a pod five minutes after it forgot it.
+const RETURNED_US: i64 = 900_000_000;
 
 /// What ended longer ago than this is not changed any more by what comes.
 const SETTLES_AFTER_US: i64 = 120_000_000;
@@ -21,6 +27,10 @@ pub(super) struct Settled {
     /// So many of them, the first ones, are in the lake.
     published: usize,
     by_addr: HashMap<IpAddr, Vec<usize>>,
+    by_uid: HashMap<Arc<str>, Vec<usize>>,
+    /// When the networks of pods were gone, by uid.
+    returned: HashMap<Arc<str>, (Name, i64)>,
+    returned_kept: usize,
     /// What the lake said of what turned out to be nothing.
     dropped: Vec<Span>,
 }
@@ -35,10 +45,43 @@ impl Settled {
         &self.dropped
     }
 
-    pub(super) fn push(&mut self, closed: Closed) {
+    pub(super) fn push(&mut self, mut closed: Closed) {
+        if let Some((name, at)) = self.returned.get(&closed.hold.uid)
+            && *name == closed.hold.name
+        {
+            closed.take_back(*at);
+        }
+        let number = self.all.len();
         let place = self.by_addr.entry(closed.hold.addr).or_default();
-        place.push(self.all.len());
+        place.push(number);
+        let uid = Arc::clone(&closed.hold.uid);
+        self.by_uid.entry(uid).or_default().push(number);
         self.all.push(closed);
+    }
+
+    /// The network of a pod was gone at `at`; whether something is known better by that. It is kept for a pod that ends later.
+    pub(super) fn take_back(&mut self, name: &Name, uid: &Arc<str>, at: i64) -> bool {
+        let known = self.returned.get(uid);
+        if known.is_some_and(|(_, known)| *known >= at) {
+            return false;
+        }
+        self.returned.insert(Arc::clone(uid), (name.clone(), at));
+        if self.returned.len() >= RETURNED_MIN.max(2 * self.returned_kept) {
+            let latest = self.returned.values().map(|(_, at)| *at).max();
+            let kept_from = latest.unwrap_or(at).saturating_sub(RETURNED_US);
+            self.returned.retain(|_, (_, at)| *at >= kept_from);
+            self.returned_kept = self.returned.len();
+        }
+        let mut is_news = false;
+        for number in self.by_uid.get(uid).map_or(&[][..], Vec::as_slice) {
+            let closed = self.all.get_mut(*number);
+            if let Some(closed) = closed.filter(|closed| closed.hold.name == *name) {
+                let before = (closed.returned, closed.span.high);
+                closed.take_back(at);
+                is_news |= (closed.returned, closed.span.high) != before;
+            }
+        }
+        is_news
     }
 
     /// Others than `hold` that had its address to themselves, where it has it to itself.
@@ -199,11 +242,14 @@ impl Settled {
 
     fn index(&mut self) {
         self.by_addr.clear();
+        self.by_uid.clear();
         for (number, closed) in self.all.iter().enumerate() {
             self.by_addr
                 .entry(closed.hold.addr)
                 .or_default()
                 .push(number);
+            let uid = Arc::clone(&closed.hold.uid);
+            self.by_uid.entry(uid).or_default().push(number);
         }
     }
 }

@@ -8,6 +8,7 @@
 //! | finished, and nobody who could know says when | the core ends where it was last heard of, the end stays open until the next holder |
 //! | deleted, after it finished (pods); deleted (the others) | the core ends where the kind was last heard, it was gone when this was heard |
 //! | deleted without having finished (pods) | its end is open: its containers may run on (history 5.4.1) |
+//! | a pod's network that is gone (`NodeRuntime`) | the address came back then, of a pod that has finished or whose end is open |
 //! | a list, after something was missed | see [`resync`](super::resync) |
 //!
 //! A kind was last heard at its last event or bookmark. After a list that is its beginning, until a bookmark comes: what happened
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use flowaudit_rules::cluster::Owners;
 use flowaudit_rules::kubernetes::{Body, Object};
+use flowaudit_rules::terway::NodeRuntime;
 
 use super::compact::{Name, Words};
 use super::heard::{Heard, KindId};
@@ -216,11 +218,25 @@ impl State {
             self.owners
                 .insert(namespace, &object.kind, &object.name, owner.clone());
         }
+        if let Body::NodeRuntime(runtime) = &object.body {
+            self.take_back(runtime);
+        }
         self.declare(&id, &name, &mut entry, object, seen);
         if !entry.has_finished {
             self.hold(&name, &mut entry, object, seen);
         }
         self.kind(&id).objects.insert(name, entry);
+    }
+
+    /// Terway says whose networks are gone.
+    fn take_back(&mut self, runtime: &NodeRuntime) {
+        for (pod, at) in &runtime.pods {
+            if let Some(at) = at.map(us) {
+                let name = self.words.name(Some(&pod.namespace), &pod.name);
+                let uid = self.words.word(&pod.uid);
+                self.is_changed |= self.settled.take_back(&name, &uid, at);
+            }
+        }
     }
 
     /// What the object declares.

@@ -63,7 +63,7 @@ fn policy(generation: i64, types: &Value) -> Value {
 }
 
 /// Name, address, low, start, end and high, in seconds of the test.
-type Expected = (
+pub(super) type Expected = (
     &'static str,
     &'static str,
     Option<i64>,
@@ -183,7 +183,7 @@ impl Place {
     }
 
     #[track_caller]
-    fn check(&self, expected: &[Expected]) {
+    pub(super) fn check(&self, expected: &[Expected]) {
         let rows = self.endpoints();
         let found: Vec<_> = rows
             .iter()

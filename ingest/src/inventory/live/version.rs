@@ -6,7 +6,7 @@ use flowaudit_lake::table::objects::ObjectRow;
 
 use super::compact::Name;
 use super::heard::KindId;
-use crate::inventory::rows::Span;
+use crate::inventory::span::Span;
 
 /// A version of a declared object. Times are microseconds since the epoch.
 #[derive(Debug, Clone)]

@@ -395,7 +395,9 @@ fn holders_that_contradict_each_other_are_reported() {
     let lives = [life("a", 10, 500, 505), life("b", 20, 500, 505)];
     let rows = import(&[vec![snapshot(&lives, 100)]]);
     assert_eq!(rows.contradictions.len(), 1);
-    assert_eq!(rows.contradictions[0].holders, ["web/a", "web/b"]);
+    let contradiction = &rows.contradictions[0];
+    assert_eq!(contradiction.holder, "web/a");
+    assert_eq!(contradiction.against, Against::Holder("web/b".into()));
     assert_eq!((rows.contradictions[0].from_us - epoch()) / S, 20);
     // Clocks that differ a little are no contradiction: the disputed stretch is in neither core.
     let lives = [life("a", 10, 102, 105), life("b", 100, 500, 505)];
@@ -408,4 +410,66 @@ fn holders_that_contradict_each_other_are_reported() {
             ("b", 102, 103, Some(2), None),
         ],
     );
+}
+
+/// A pod of which somebody who could not know wrote that it has failed, and what Terway says of it.
+fn lost(returned: &[(i64, &str)], anew: Option<i64>) -> Vec<Part> {
+    let mut pod = life("a", 10, 500, 900).json(50).unwrap();
+    let mut parts = Vec::new();
+    let list = |at: i64, item: &serde_json::Value| {
+        let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": [item]});
+        let manifest = kubernetes::read("f.json", &list.to_string());
+        assert_eq!(manifest.issues, []);
+        Part {
+            content: Content::Snapshot(manifest),
+            at: Some(epoch() + at * S),
+            left_out: LeftOut::default(),
+        }
+    };
+    parts.push(list(50, &pod));
+    pod["status"]["phase"] = "Failed".into();
+    if let Some(anew) = anew {
+        let ready = serde_json::json!({"type": "PodReadyToStartContainers", "status": "True", "lastTransitionTime": text(anew)});
+        let conditions = pod["status"]["conditions"].as_array_mut().unwrap();
+        conditions.push(ready);
+    }
+    parts.push(list(60, &pod));
+    for (at, name) in returned {
+        let pods = serde_json::json!({"a": {"podID": name, "status": {"deleted": {"lastUpdateTime": text(*at)}}}});
+        let runtime = serde_json::json!({
+            "apiVersion": "network.alibabacloud.com/v1beta1", "kind": "NodeRuntime",
+            "metadata": {"name": "n1", "uid": "n"}, "status": {"pods": pods},
+        });
+        parts.push(list(at + 2, &runtime));
+    }
+    parts
+}
+
+#[test]
+fn a_network_that_is_gone_ends_what_nobody_could_end() {
+    let high = |parts: Vec<Part>| {
+        let rows = import(&[parts]);
+        let last = rows.endpoints.last().unwrap();
+        let high = last.to_slack_ms.map(|ms| {
+            let end = last.valid_to_us.unwrap() + ms * 1000;
+            (end - epoch()) / S
+        });
+        (high, rows.contradictions.len())
+    };
+    assert_eq!(high(lost(&[], None)), (None, 0));
+    assert_eq!(high(lost(&[(80, "web/a")], None)), (Some(80), 0));
+    // Its sandbox may have been made anew after the first time, so the last one counts.
+    let twice = [(70, "web/a"), (80, "web/a")];
+    assert_eq!(high(lost(&twice, None)), (Some(80), 0));
+    // In whatever order they are imported, and again.
+    let mut parts = lost(&twice, None);
+    parts.reverse();
+    assert_eq!(high(parts), (Some(80), 0));
+    let again = import(&[lost(&twice, None), lost(&twice, None)]);
+    assert_eq!(again, import(&[lost(&twice, None)]));
+    // Another pod's uid under this name, or it was made anew since.
+    assert_eq!(high(lost(&[(80, "web/b")], None)), (None, 0));
+    assert_eq!(high(lost(&[(20, "web/a")], Some(40))), (None, 0));
+    // It was seen to hold on for longer than clocks may be apart.
+    assert_eq!(high(lost(&[(20, "web/a")], None)), (None, 1));
 }

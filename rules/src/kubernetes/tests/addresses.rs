@@ -51,6 +51,10 @@ status:
   pods:
     u2: {podID: shop/new, status: {initial: {lastUpdateTime: "2026-11-24T08:00:00Z"}}}
     u1: {podID: shop/web-x2x7k, status: {initial: {lastUpdateTime: "2026-11-24T07:00:00Z"}, deleted: {lastUpdateTime: "2026-11-24T08:00:02Z"}}}
+    u3: {podID: shop/anew, status: {initial: {lastUpdateTime: "2026-11-24T08:00:03Z"}, deleted: {lastUpdateTime: "2026-11-24T08:00:02Z"}}}
+    u4: {podID: shop/alone, status: {deleted: {lastUpdateTime: "2026-11-24T08:00:02Z"}}}
+    u5: {podID: shop/same, status: {initial: {lastUpdateTime: "2026-11-24T08:00:02Z"}, deleted: {lastUpdateTime: "2026-11-24T08:00:02Z"}}}
+    u6: {podID: shop/silent, status: {initial: {}, deleted: {lastUpdateTime: "2026-11-24T08:00:02Z"}}}
 ---
 apiVersion: network.alibabacloud.com/v1beta1
 kind: PodENI
@@ -165,6 +169,14 @@ fn what_terway_writes_down() {
                 Some("2026-11-24T08:00:02+00:00".to_owned())
             ),
             (pod("new", "u2"), None),
+            // Its sandbox was made anew.
+            (pod("anew", "u3"), None),
+            (
+                pod("alone", "u4"),
+                Some("2026-11-24T08:00:02+00:00".to_owned())
+            ),
+            (pod("same", "u5"), None),
+            (pod("silent", "u6"), None),
         ]
     );
     assert_eq!((db0.pod_uid.as_str(), db0.is_bound), ("u-db-0", true));
