@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use flowaudit_rules::kubernetes::Object;
+use serde_json::Value;
 
 use super::super::history::{By, Facts};
 use super::super::ledger::Subject;
@@ -24,6 +25,8 @@ pub(super) struct Written {
     pub(super) by: By,
     /// Nothing was missed since the last write.
     pub(super) continuous: bool,
+    /// It made the object.
+    pub(super) is_new: bool,
 }
 
 /// What is known of one object up to its latest write.
@@ -37,6 +40,10 @@ pub(super) struct Last {
     by: By,
     held: BTreeMap<Holder, Pending>,
     spec: Option<Spec>,
+    /// The whole object as it is, where that is certain: what a patch of level Request is put on.
+    body: Option<Value>,
+    /// What was passed on before it.
+    begun: usize,
 }
 
 /// An address that is held, and the last time it surely was.
@@ -64,8 +71,9 @@ pub(super) fn is_older(version: Option<&str>, than: Option<&str>) -> bool {
 }
 
 impl Last {
-    pub(super) fn new(uid: &str, written: Written) -> Last {
+    pub(super) fn new(uid: &str, written: Written, moment: &Moment) -> Last {
         Last {
+            begun: moment.declared.len(),
             uid: uid.to_owned(),
             generation: None,
             version: None,
@@ -73,7 +81,48 @@ impl Last {
             by: written.by,
             held: BTreeMap::new(),
             spec: None,
+            body: None,
         }
+    }
+
+    /// The whole object, where it is known.
+    pub(super) fn body(&self) -> Option<&Value> {
+        self.body.as_ref()
+    }
+
+    /// Its uid becomes known: what was passed on without is its.
+    pub(super) fn name(&mut self, uid: &str, moment: &mut Moment) {
+        let Some(spec) = &mut self.spec else { return };
+        let passed = moment.declared.iter_mut().skip(self.begun);
+        for declared in passed.filter(|declared| declared.subject == spec.subject) {
+            declared.subject.uid = uid.to_owned();
+            declared.spec = named(&declared.spec, uid);
+        }
+        spec.subject.uid = uid.to_owned();
+        spec.text = named(&spec.text, uid);
+        self.uid = uid.to_owned();
+    }
+
+    /// The same, to be marked.
+    pub(super) fn body_mut(&mut self) -> Option<&mut Value> {
+        self.body.as_mut()
+    }
+
+    /// What the next patch is put on.
+    pub(super) fn keep(&mut self, body: Option<Value>) {
+        self.body = body;
+    }
+
+    /// It was written, and what became of it is in no version: what was known held up to then.
+    pub(super) fn lose(&mut self, written: Written, moment: &mut Moment) {
+        if written.continuous
+            && let Some(spec) = &mut self.spec
+        {
+            spec.last = spec.last.max(written.received);
+        }
+        self.forget_spec(moment);
+        self.body = None;
+        self.at = written.answered;
     }
 
     /// Whether a state comes before the one that is known.
@@ -101,9 +150,12 @@ impl Last {
     }
 
     fn declare(&mut self, object: &Object, written: Written, moment: &mut Moment) {
-        let Some((text, facts)) = sighting::declared(object) else {
+        let Some((text, mut facts)) = sighting::declared(object) else {
             return;
         };
+        if written.is_new {
+            facts.not_before = facts.not_before.or(Some(written.received));
+        }
         let origin = object.origin.to_string();
         self.become_spec(
             sighting::subject(object),
@@ -124,6 +176,7 @@ impl Last {
         moment: &mut Moment,
     ) {
         let text = sighting::UNKNOWN.to_owned();
+        self.body = None;
         self.become_spec(subject, text, Facts::default(), origin, written, moment);
     }
 
@@ -248,6 +301,15 @@ impl Last {
             pending.pass(Facts::default(), self.by, moment);
         }
     }
+}
+
+/// The canonical text of a version, with a uid.
+fn named(text: &str, uid: &str) -> String {
+    let mut version: Value = serde_json::from_str(text).unwrap_or_default();
+    if let Some(metadata) = version.get_mut("metadata") {
+        metadata["uid"] = uid.into();
+    }
+    version.to_string()
 }
 
 impl Pending {

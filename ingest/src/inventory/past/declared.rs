@@ -1,9 +1,11 @@
 //! Policies, namespaces, Services, nodes and controllers in the audit log: which version was in force when. Pure.
 //!
 //! A write at level `RequestResponse` shows the whole object as it became. At level Request a create or update shows what was wanted,
-//! which is used as it is, and a patch nothing certain. Metadata, and bodies that were cut off, say that something changed: what was
-//! known holds no longer, and what is in force then nobody saw. A deletion ends the object, unless finalizers keep it in force.
+//! and a patch is put on the version before ([`replay`]). Where what came of it is not certain, and at Metadata or where bodies were cut off,
+//! something changed: what was known holds no longer, and what is in force then nobody saw. A deletion ends the object, unless finalizers
+//! keep it in force.
 
+use chrono::DateTime;
 use flowaudit_rules::kubernetes::{self, Object};
 use serde_json::Value;
 
@@ -13,9 +15,13 @@ use super::super::sighting;
 use super::Past;
 use super::chain::{Key, Last, Written};
 use super::entry::{Entry, Level};
+use super::replay;
 
 /// Subresources whose answer is the object itself.
 const WHOLE: [&str; 3] = ["", "status", "finalize"];
+
+/// Two servers' clocks may be so far apart that two writes came in the other order, where nothing but their times tells it.
+const APART_US: i64 = 3_000_000;
 
 impl Past {
     /// What a write of anything but a pod says.
@@ -26,20 +32,73 @@ impl Past {
         match entry.verb.as_str() {
             "delete" => self.deleted(entry, kind),
             "deletecollection" => self.deleted_all(entry, kind),
-            _ => match whole(entry, kind) {
-                Some((object, value)) => {
+            _ => match self.became(entry, kind) {
+                Became::Whole(whole) => {
+                    let (object, value) = *whole;
                     self.write(&object, entry, by(entry), entry.answered);
+                    let key = key_of(&object);
                     if is_on_its_way_out(&value) && !is_kept(&value) {
-                        self.gone(key_of(&object), entry);
+                        self.gone(key, entry);
+                    } else if let Some(last) = self.chains.get_mut(&key) {
+                        last.keep(is_replayed(kind, &entry.group).then_some(value));
                     }
                 }
-                None => self.unknown(key_of_entry(entry, kind), entry),
+                Became::Same => {}
+                Became::Gone => self.gone(key_of_entry(entry, kind), entry),
+                Became::Unknown => self.unknown(key_of_entry(entry, kind), entry),
             },
+        }
+    }
+
+    /// What an object became by a write.
+    fn became(&self, entry: &Entry, kind: &str) -> Became {
+        let answer = entry.response.as_ref();
+        let seen = answer.and_then(|body| read(body, entry, kind));
+        if let Some(whole) = seen {
+            return Became::Whole(Box::new(whole));
+        }
+        if leaves_be(entry, kind) {
+            return Became::Same;
+        }
+        let key = key_of_entry(entry, kind);
+        let last = self.chains.get(&key);
+        let base = last.filter(|last| self.is_whole(last.at, entry.received));
+        let base = base.and_then(Last::body);
+        let is_partial = |body: &&Value| {
+            body.get("kind")
+                .is_some_and(|kind| kind == "PartialObjectMetadata")
+        };
+        let metadata = answer
+            .filter(is_partial)
+            .and_then(|body| body.get("metadata"));
+        let value = metadata.and_then(|metadata| replay::after_metadata(base, metadata));
+        let value = value.or_else(|| replay::after(base, entry, kind));
+        // Two that may have come the other way round.
+        let is_close = last.is_some_and(|last| entry.received - last.at < APART_US);
+        let is_new = entry.is_creation();
+        let value = value.filter(|value| is_new || !is_close || base == Some(value));
+        match value.and_then(|value| read(&value, entry, kind)) {
+            Some(whole) => Became::Whole(Box::new(whole)),
+            // The last finalizer of its own is taken away when nothing is left in it.
+            None if kind == "Namespace" && entry.subresource == "finalize" => Became::Gone,
+            None => Became::Unknown,
         }
     }
 
     fn write(&mut self, object: &Object, entry: &Entry, by: By, at: i64) {
         let key = key_of(object);
+        let mut object = object.clone();
+        let is_whole = |last: &Last| !entry.is_creation() && self.is_whole(last.at, entry.received);
+        let same = self.chains.get(&key).filter(|last| is_whole(last));
+        match same.map(|last| last.uid.as_str()) {
+            Some(uid) if !object.uid.is_empty() && is_made_up(uid) => self.name(&key, &object.uid),
+            Some(uid) if object.uid.is_empty() && !uid.is_empty() => object.uid = uid.to_owned(),
+            _ => {}
+        }
+        if object.uid.is_empty() {
+            object.uid = made_up(entry);
+        }
+        let object = &object;
         let last = self.chains.get(&key).map(|last| last.at);
         let mut written = Written {
             answered: at,
@@ -57,6 +116,13 @@ impl Past {
         }
         let held = sighting::held(object, at);
         self.follow(key, object, held, written);
+    }
+
+    /// The uid of an object becomes known.
+    fn name(&mut self, key: &Key, uid: &str) {
+        if let Some(last) = self.chains.get_mut(key) {
+            last.name(uid, &mut self.moment);
+        }
     }
 
     /// A new state of an object joins its past.
@@ -98,26 +164,45 @@ impl Past {
         let last = self
             .chains
             .entry(key)
-            .or_insert_with(|| Last::new(&object.uid, written));
+            .or_insert_with(|| Last::new(&object.uid, written, moment));
         last.become_state(object, written, moment);
         last.hold(held, written, moment);
     }
 
     fn deleted(&mut self, entry: &Entry, kind: &str) {
-        match whole(entry, kind).filter(|_| entry.level == Level::RequestResponse) {
+        let answer = entry.response.as_ref();
+        match answer.and_then(|body| read(body, entry, kind)) {
             // As it was just before.
-            Some((object, value)) => {
-                self.write(&object, entry, By::Audit, entry.received);
-                if !is_kept(&value) {
-                    self.gone(key_of(&object), entry);
-                }
-            }
-            None => {
-                let kept = entry.response.as_ref().is_some_and(is_kept);
-                if !kept {
-                    self.gone(key_of_entry(entry, kind), entry);
-                }
-            }
+            Some((object, value)) => self.gone_as(&object, value, entry, kind),
+            None => self.removed_unseen(key_of_entry(entry, kind), entry),
+        }
+    }
+
+    fn gone_as(&mut self, object: &Object, value: Value, entry: &Entry, kind: &str) {
+        self.write(object, entry, By::Audit, entry.received);
+        let key = key_of(object);
+        if !is_kept(&value) {
+            self.gone(key, entry);
+        } else if let Some(last) = self.chains.get_mut(&key) {
+            last.keep(is_replayed(kind, &entry.group).then_some(value));
+        }
+    }
+
+    /// A deletion whose answer does not show the object.
+    fn removed_unseen(&mut self, key: Key, entry: &Entry) {
+        let known = self.chains.get_mut(&key).and_then(Last::body_mut);
+        let is_kept = match &entry.response {
+            Some(answer) => is_kept(answer),
+            // Every namespace has a finalizer of the server's own.
+            None if key[1] == "Namespace" => true,
+            None => known.as_deref().is_some_and(is_kept) || is_to_wait(entry),
+        };
+        if !is_kept {
+            return self.gone(key, entry);
+        }
+        if let Some(metadata) = known.and_then(|body| body.get_mut("metadata")) {
+            let at = DateTime::from_timestamp_micros(entry.answered);
+            metadata["deletionTimestamp"] = at.map(|at| at.to_rfc3339()).into();
         }
     }
 
@@ -127,26 +212,21 @@ impl Past {
             .as_ref()
             .and_then(|list| list.get("items")?.as_array().cloned());
         let Some(items) = items else {
-            // Which of them are gone is not said.
-            let here: Vec<Key> = self
-                .chains
-                .keys()
-                .filter(|key| key[0] == entry.group && key[1] == kind && key[2] == entry.namespace)
-                .cloned()
-                .collect();
+            let here =
+                |key: &&Key| key[0] == entry.group && key[1] == kind && key[2] == entry.namespace;
+            let here: Vec<Key> = self.chains.keys().filter(here).cloned().collect();
             for key in here {
-                self.unknown(key, entry);
+                match entry.is_selective() {
+                    // Which of them are gone is not said.
+                    true => self.unknown(key, entry),
+                    false => self.removed_unseen(key, entry),
+                }
             }
             return;
         };
         for item in items {
-            let is_kept = is_kept(&item);
-            let Some((object, _)) = read(&item, entry, kind) else {
-                continue;
-            };
-            self.write(&object, entry, By::Audit, entry.received);
-            if !is_kept {
-                self.gone(key_of(&object), entry);
+            if let Some((object, value)) = read(&item, entry, kind) {
+                self.gone_as(&object, value, entry, kind);
             }
         }
     }
@@ -154,6 +234,11 @@ impl Past {
     fn gone(&mut self, key: Key, entry: &Entry) {
         let at = self.chains.get(&key).map(|last| last.at);
         let written = self.written(entry, by(entry), at);
+        let uid = uid_of(entry);
+        let has_uid = |last: &Last| written.continuous && !uid.is_empty() && is_made_up(&last.uid);
+        if self.chains.get(&key).is_some_and(has_uid) {
+            self.name(&key, &uid);
+        }
         match self.chains.remove(&key) {
             Some(last) => last.end(written, &mut self.moment),
             // It existed, and what it said is not in the log.
@@ -180,14 +265,17 @@ impl Past {
     /// What a policy or the labels of a namespace became nobody saw; of other kinds that decides no verdict.
     fn become_unknown(&mut self, key: Key, uid: &str, entry: &Entry, written: Written) {
         let [group, kind, namespace, name] = key.clone();
-        if !group.contains('.') && kind != "Namespace" {
+        if !is_judged(&kind, &group) {
+            if let Some(last) = self.chains.get_mut(&key) {
+                last.lose(written, &mut self.moment);
+            }
             return;
         }
         self.tally.unknown += 1;
         let last = self
             .chains
             .entry(key)
-            .or_insert_with(|| Last::new(uid, written));
+            .or_insert_with(|| Last::new(uid, written, &self.moment));
         let subject = last.subject().cloned().unwrap_or_else(|| Subject {
             namespace: (!namespace.is_empty()).then_some(namespace),
             uid: uid.to_owned(),
@@ -198,6 +286,55 @@ impl Past {
         last.at = written.answered;
         last.become_unknown(subject, entry.origin(), written, &mut self.moment);
     }
+}
+
+/// What an object became by a write.
+enum Became {
+    /// This, and its JSON.
+    Whole(Box<(Object, Value)>),
+    /// What it was.
+    Same,
+    /// Nothing: it is no more.
+    Gone,
+    /// Something that is not in the log.
+    Unknown,
+}
+
+/// Whether a write changes nothing of what is used, whatever came of it: whoever writes a status declares nothing.
+fn leaves_be(entry: &Entry, kind: &str) -> bool {
+    let sent = entry.request.as_ref().filter(|sent| sent.is_object());
+    let lacks = |path: &str| sent.is_some_and(|sent| sent.pointer(path).is_none());
+    let is_status = entry.subresource == "status";
+    match kind {
+        "Service" => false,
+        "Node" => is_status && lacks("/status/addresses") && lacks("/metadata/labels"),
+        "Namespace" => is_status && entry.user.starts_with("system:"),
+        _ if is_status => true,
+        _ if is_judged(kind, &entry.group) => false,
+        _ => {
+            entry.verb == "patch" && lacks("/metadata/ownerReferences") && lacks("/metadata/labels")
+        }
+    }
+}
+
+/// Whether patches of a kind are put on what is known. Of the others so little is used that it is not worth its memory.
+fn is_replayed(kind: &str, group: &str) -> bool {
+    is_judged(kind, group) || kind == "Service"
+}
+
+/// Whether its content decides verdicts.
+fn is_judged(kind: &str, group: &str) -> bool {
+    group.contains('.') || kind == "Namespace"
+}
+
+/// What is created at level Request has no uid in the log, nor does everyone write it who changes it: such objects are told apart by
+/// the first that is known of them.
+fn made_up(entry: &Entry) -> String {
+    format!("audit-request/{}", entry.audit_id)
+}
+
+fn is_made_up(uid: &str) -> bool {
+    uid.is_empty() || uid.starts_with("audit-request/")
 }
 
 /// The uid, where the request or its answer has it.
@@ -241,14 +378,11 @@ pub(super) fn key_of_entry(entry: &Entry, kind: &str) -> Key {
     ]
 }
 
-/// The whole object after a write, and its JSON.
-fn whole(entry: &Entry, kind: &str) -> Option<(Object, Value)> {
-    let body = match (entry.level, entry.verb.as_str()) {
-        (Level::RequestResponse, _) => entry.response.as_ref()?,
-        (Level::Request, "create" | "update") => entry.request.as_ref()?,
-        _ => return None,
-    };
-    read(body, entry, kind)
+/// Whether a deletion was asked for that waits for others: a finalizer keeps the object until they are gone.
+fn is_to_wait(entry: &Entry) -> bool {
+    let sent = entry.request.as_ref();
+    let asked = sent.and_then(|options| options.get("propagationPolicy")?.as_str());
+    matches!(asked, Some("Foreground" | "Orphan"))
 }
 
 /// An object from a body; only if it is whole and of that kind.

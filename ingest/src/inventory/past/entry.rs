@@ -55,6 +55,8 @@ pub struct Entry {
     pub uid: String,
     /// The path and query.
     pub uri: String,
+    /// It made the object, by the answer's code.
+    pub is_new: bool,
     /// What was sent, from level Request on.
     pub request: Option<Value>,
     /// What was answered, at level `RequestResponse`.
@@ -240,6 +242,7 @@ pub fn read(
             .map(slim),
         received: received.min(answered),
         answered,
+        is_new: code == 201,
         verb,
         group,
         resource,
@@ -310,6 +313,18 @@ impl Entry {
             .or(in_query.and_then(|text| text.parse().ok()))
     }
 
+    /// Whether the object was made by it.
+    #[must_use]
+    pub fn is_creation(&self) -> bool {
+        self.subresource.is_empty() && (self.verb == "create" || self.is_new)
+    }
+
+    /// Whether a collection was meant only as far as selectors tell.
+    #[must_use]
+    pub fn is_selective(&self) -> bool {
+        self.uri.is_empty() || self.uri.contains("Selector=")
+    }
+
     /// Whether it is the answer to an apply: fields that it drops are not in it.
     #[must_use]
     pub fn is_apply(&self) -> bool {
@@ -324,7 +339,10 @@ impl Entry {
     /// Where it is known from, as origins name it.
     #[must_use]
     pub fn origin(&self) -> String {
-        format!("audit/{}", self.audit_id)
+        match self.level {
+            Level::RequestResponse => format!("audit/{}", self.audit_id),
+            Level::Request | Level::Metadata => format!("audit-request/{}", self.audit_id),
+        }
     }
 }
 

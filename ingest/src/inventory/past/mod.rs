@@ -15,6 +15,7 @@ pub(super) mod gaps;
 mod pods;
 pub(super) mod quiet;
 pub mod rebuild;
+mod replay;
 pub mod text;
 
 use std::collections::btree_map::Entry as Slot;
@@ -309,6 +310,7 @@ impl Past {
             answered: entry.answered,
             by,
             continuous: last.is_some_and(|last| self.is_whole(last, entry.received)),
+            is_new: entry.is_creation(),
         }
     }
 

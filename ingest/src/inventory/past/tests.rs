@@ -1,6 +1,8 @@
 //! Writes and events → sightings, and through histories to rows.
 
 mod declared;
+mod replay;
+mod sent;
 
 use serde_json::{Value, json};
 

@@ -192,7 +192,7 @@ fn finalizers_keep_a_namespace_until_it_is_finalized() {
             "",
         ),
     ];
-    check(&told(&kept).1, &[(1_000, 4_998, None, None)]);
+    check(&told(&kept).1, &[(1_000, 4_998, Some(2), None)]);
     let finalized = named(
         write(
             8_000,
@@ -205,7 +205,7 @@ fn finalizers_keep_a_namespace_until_it_is_finalized() {
     );
     check(
         &told(&[kept[0].clone(), kept[1].clone(), finalized]).1,
-        &[(1_000, 8_000, None, Some(0))],
+        &[(1_000, 8_000, Some(2), Some(0))],
     );
 }
 
