@@ -5,9 +5,9 @@
 //! core: a guess would be worse than a gap. Finished pods have given their address back when their interval ends;
 //! host-network pods share the node's address and are known as the node.
 //!
-//! The clocks of the log and of the inventory may be apart. So an outer part reaches as far again on either side, and of a
-//! core whose end is only known to lie in a longer stretch what is so near to that end does not count: someone whom
-//! nobody saw may have held the address next.
+//! The clocks of the log and of the inventory may be apart. So an outer part reaches as far again on either side, and where
+//! nobody watched when a core began or ended, what is so near to that end does not count: someone whom nobody saw may have
+//! held the address before or next.
 
 mod candidate;
 mod doubt;
@@ -173,6 +173,7 @@ impl Book {
             );
             let node = row.node.as_ref().filter(|_| rank == Rank::Pod);
             let node = node.map_or(Book::ANYWHERE, |node| book.node(&row.cluster, node));
+            let evidence: Evidence = serde_json::from_str(&row.evidence).unwrap_or_default();
             let candidate = Candidate {
                 row: n as u32,
                 identity: number,
@@ -184,8 +185,8 @@ impl Book {
                 reach: outer,
                 in_force: outer,
                 covered: core,
-                seen_to_end: serde_json::from_str::<Evidence>(&row.evidence)
-                    .is_ok_and(|evidence| evidence.gone.is_some()),
+                seen_to_begin: evidence.seen_to_begin(),
+                seen_to_end: evidence.seen_to_end(),
             };
             book.by_address.entry(address).or_default().push(candidate);
         }
@@ -338,7 +339,7 @@ impl Book {
             let same = |candidate: &&Candidate| candidate.identity == first.identity;
             let doubt = if !touching.iter().all(same) {
                 Some(Doubt::TwoHolders)
-            } else if touching.iter().any(|one| one.sure.touches(window)) {
+            } else if touching.iter().any(|one| one.is_surely_of(window)) {
                 None
             } else if touching
                 .iter()

@@ -1,7 +1,5 @@
 //! One holder of one address during one time, and what of its times counts where clocks are apart.
 
-use std::collections::HashMap;
-
 use serde::Deserialize;
 
 use super::Stretch;
@@ -33,6 +31,8 @@ pub(super) struct Candidate {
     pub(super) covered: Stretch,
     /// When nodes may have gone by what the row says of its holder: some time longer than it held.
     pub(super) in_force: Stretch,
+    /// Somebody watched when it began: whoever came before is known as well.
+    pub(super) seen_to_begin: bool,
     /// Somebody watched when it ended: whoever came next is known as well.
     pub(super) seen_to_end: bool,
 }
@@ -41,11 +41,38 @@ pub(super) struct Candidate {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Evidence {
+    /// Somebody watched when it came.
+    came: bool,
     /// When it was gone at the latest, as somebody saw who watched.
-    pub(super) gone: Option<serde::de::IgnoredAny>,
+    gone: Option<serde::de::IgnoredAny>,
+}
+
+impl Evidence {
+    /// Whether somebody watched who saw it come.
+    pub(super) fn seen_to_begin(&self) -> bool {
+        self.came
+    }
+
+    /// Whether somebody watched who saw it end.
+    pub(super) fn seen_to_end(&self) -> bool {
+        self.gone.is_some()
+    }
 }
 
 impl Candidate {
+    /// Whether the holder, if it is the only one known to be near, surely is who the window is of.
+    ///
+    /// A record begins with its first packet but may last to the end of its window, long after whoever sent it has
+    /// gone. So it is the beginning that tells. Where nobody watched, somebody unseen may have held the address up to
+    /// when this holder surely did; where somebody did, nobody else is near, and what surely is too early is not of this holder.
+    pub(super) fn is_surely_of(&self, window: Stretch) -> bool {
+        let earliest = match self.seen_to_begin {
+            true => self.reach.from,
+            false => self.sure.from,
+        };
+        self.sure.touches(window) && earliest <= window.from
+    }
+
     /// The holder possibly held on without end when it was last looked at.
     pub(super) fn is_open(&self) -> bool {
         self.outer.to == i64::MAX
@@ -54,19 +81,14 @@ impl Candidate {
 
 impl Candidate {
     /// Works out what counts, whatever the clocks say: `apart_us` more around the outer part; of the core all but what is
-    /// that near to an end that is not known more closely and that nobody watched.
+    /// that near to an end that nobody watched.
     pub(super) fn allow_for_clocks(&mut self, apart_us: i64) {
         self.reach = reach(self.outer, apart_us);
         self.in_force = self.reach;
         self.covered = covered(self.core, apart_us);
-        let is_vague = |slack: i64| slack > apart_us;
-        let is_vague = [
-            is_vague(self.core.from.saturating_sub(self.outer.from)),
-            is_vague(self.outer.to.saturating_sub(self.core.to)) && !self.seen_to_end,
-        ];
         self.sure = Stretch {
-            from: [self.core, self.covered][usize::from(is_vague[0])].from,
-            to: [self.core, self.covered][usize::from(is_vague[1])].to,
+            from: [self.covered, self.core][usize::from(self.seen_to_begin)].from,
+            to: [self.covered, self.core][usize::from(self.seen_to_end)].to,
         };
     }
 }
@@ -95,16 +117,29 @@ pub(super) fn moved(end: i64, by: i64) -> i64 {
     }
 }
 
-/// A holder whose labels changed has several rows. It held the address between them as well: an address does not
-/// leave a pod and come back. The core of each row is therefore the hull of all of them.
+/// A holder whose labels changed has several rows. It held the address between them as well, unless it was missed there: a
+/// sandbox that was rebuilt may have had another address meanwhile. The core of each row is therefore the hull of all of them
+/// that nothing separates. A node keeps its address, whichever of its pods are known.
 pub(super) fn join_cores(candidates: &mut [Candidate]) {
-    let mut hulls: HashMap<u32, Stretch> = HashMap::new();
-    for candidate in candidates.iter() {
-        let hull = hulls.entry(candidate.identity).or_insert(candidate.core);
-        hull.from = hull.from.min(candidate.core.from);
-        hull.to = hull.to.max(candidate.core.to);
-    }
-    for candidate in candidates {
-        candidate.core = hulls[&candidate.identity];
+    candidates.sort_by_key(|one| (one.identity, one.core.from, one.core.to));
+    let mut from = 0;
+    while let Some(first) = candidates.get(from) {
+        let (mut hull, mut until) = (first.core, first.outer.to);
+        let mut to = from + 1;
+        while let Some(next) = candidates.get(to) {
+            let follows = next.core.from <= until.saturating_add(CUT_US)
+                || next.outer.from <= hull.to.saturating_add(CUT_US)
+                || next.rank == Rank::Node;
+            if next.identity != first.identity || !follows {
+                break;
+            }
+            hull.to = hull.to.max(next.core.to);
+            until = until.max(next.outer.to);
+            to += 1;
+        }
+        for candidate in &mut candidates[from..to] {
+            candidate.core = hull;
+        }
+        from = to;
     }
 }

@@ -172,21 +172,51 @@ fn unknown_addresses_near_pods_are_not_called_external() {
     assert_eq!(held("198.51.100.7"), Held::External);
 }
 
-/// Whoever came after the one last seen may have held the address as soon as that was.
+/// Whoever came after the one last seen may have held the address as soon as that was, and whoever came before up to when it came.
 #[test]
 fn near_an_end_that_nobody_watched_a_core_does_not_count() {
-    let unwatched = || pod("cart", 0, Some(100), Some(60_000));
+    let unwatched = || EndpointRow {
+        evidence: r#"{"by":["snapshot"]}"#.into(),
+        ..pod("cart", 40, Some(100), Some(1_000))
+    };
     let of = |row| book(vec![row]);
-    assert_eq!(ask(&of(unwatched()), 90, 96), Ok("cart".into()));
+    let outside = Err(Held::Unclear(Doubt::OutsideCore));
+    assert_eq!(ask(&of(unwatched()), 44, 96), Ok("cart".into()));
+    assert_eq!(ask(&of(unwatched()), 98, 110), outside);
     assert_eq!(
-        ask(&of(unwatched()), 98, 110),
-        Err(Held::Unclear(Doubt::OutsideCore))
+        ask(&of(unwatched()), 43, 60),
+        outside,
+        "it begins too early"
     );
-    let watched = EndpointRow {
-        evidence: r#"{"by":["watch"],"gone":"1970-01-01T00:02:40Z"}"#.into(),
+    let watched = |said: &str| EndpointRow {
+        evidence: format!(r#"{{"by":["watch"],{said}}}"#),
         ..unwatched()
     };
-    assert_eq!(ask(&of(watched), 98, 110), Ok("cart".into()));
+    let gone = watched(r#""gone":"1970-01-01T00:02:40Z""#);
+    assert_eq!(ask(&of(gone.clone()), 98, 110), Ok("cart".into()));
+    assert_eq!(ask(&of(gone), 43, 60), outside);
+    let came = watched(r#""came":true"#);
+    assert_eq!(ask(&of(came.clone()), 38, 60), Ok("cart".into()));
+    assert_eq!(
+        ask(&of(came), 36, 60),
+        outside,
+        "whoever sent its first packet was another one"
+    );
+}
+
+/// Its sandbox was rebuilt, with another address meanwhile.
+#[test]
+fn a_holder_that_was_missed_in_between_did_not_hold_the_address_then() {
+    let tenure = |from, to| EndpointRow {
+        from_slack_ms: Some(100_000),
+        ..pod("cart", from, Some(to), Some(100_000))
+    };
+    let away = book(vec![tenure(0, 100), tenure(500, 600)]);
+    for (from, to) in [(150, 160), (450, 460)] {
+        assert_eq!(ask(&away, from, to), Err(Held::Unclear(Doubt::OutsideCore)));
+    }
+    let relabelled = book(vec![tenure(0, 100), tenure(180, 600)]);
+    assert_eq!(ask(&relabelled, 150, 160), Ok("cart".into()));
 }
 
 fn gap(cluster: &str, from: i64, to: i64) -> Unseen {

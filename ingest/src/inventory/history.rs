@@ -84,6 +84,8 @@ pub struct History<C> {
     open_end: bool,
     /// Its network was gone then. It may have been made anew since, if it went on.
     returned: Option<i64>,
+    /// Whoever saw it watched when it came.
+    came: bool,
     /// What gave times only.
     dated_by: BTreeSet<By>,
 }
@@ -103,6 +105,8 @@ pub struct Facts {
     pub open_end: bool,
     /// Its network was gone then. It may have been made anew since, if it went on.
     pub returned: Option<i64>,
+    /// Whoever saw it watched when it came, and would have seen who came before.
+    pub came: bool,
     /// What gave times only, and did not see it.
     pub dated_by: BTreeSet<By>,
 }
@@ -132,6 +136,7 @@ impl<C> Default for History<C> {
             lingers: None,
             open_end: false,
             returned: None,
+            came: false,
             dated_by: BTreeSet::new(),
         }
     }
@@ -154,6 +159,7 @@ impl<C: Clone + Ord> History<C> {
             lingers: self.lingers,
             open_end: self.open_end,
             returned: self.returned,
+            came: self.came,
             dated_by: self.dated_by.clone(),
         }
     }
@@ -171,6 +177,7 @@ impl<C: Clone + Ord> History<C> {
         self.lingers = self.lingers.max(facts.lingers);
         self.open_end |= facts.open_end;
         self.returned = self.returned.max(facts.returned);
+        self.came |= facts.came;
         self.dated_by.extend(&facts.dated_by);
     }
 

@@ -238,10 +238,15 @@ pub(crate) fn moments(parts: &[Part], coverage: Coverage) -> BTreeMap<Option<i64
                     let moment = moments
                         .entry(part.at.filter(|end| *end == sighted.at))
                         .or_default();
+                    let from = moment.held.len();
                     moment.see(sighted.object, sighted.at, By::Watch);
+                    moment.note_coming(from, sighted.first);
                 }
-                for (object, gone) in &recorded.gone {
-                    moments.entry(None).or_default().end(object, *gone);
+                let undated = moments.entry(None).or_default();
+                for gone in &recorded.gone {
+                    let from = undated.held.len();
+                    undated.end(gone.object, gone.by);
+                    undated.note_coming(from, gone.first);
                 }
                 if part.at.is_some() {
                     // Its end is a snapshot: whoever is not there then is gone.
@@ -291,6 +296,12 @@ impl Moment {
                 .map(|held| (held, By::Watch)),
         );
         self.declare(object, None, By::Watch, gone);
+    }
+
+    /// Which of the holders from number `from` on came while a watch ran, to which their object was `first` there.
+    fn note_coming(&mut self, from: usize, first: Option<&Object>) {
+        let held = self.held.get_mut(from..).unwrap_or_default().iter_mut();
+        watch::note_coming(held.map(|(held, _)| held), first);
     }
 
     fn declare(&mut self, object: &Object, at: Option<i64>, by: By, gone: Option<i64>) {

@@ -173,6 +173,11 @@ pub fn read(
     let said = settings.declared_from.or(settings.at);
     let said = said.or_else(|| time_in_path(located));
     let at = match (&part.content, said) {
+        (Content::Watch(watch), Some(_)) if cut || watch.is_broken_off => {
+            let message = "broke off: it is taken to end with the last time written in it, for what came after that may be missing";
+            problems.push(Problem::note(&name, message));
+            None
+        }
         (_, Some(said)) => Some(checked(&name, us(said), latest, problems)?),
         (Content::Watch(_) | Content::Past { .. }, None) => None,
         (Content::Snapshot(manifest), None) => {

@@ -97,6 +97,8 @@ struct Evidence {
     open_end: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     returned: Option<DateTime<Utc>>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    came: bool,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     dated_by: BTreeSet<By>,
     /// Kind and name of the controller.
@@ -451,6 +453,7 @@ impl<'k> Draft<'k> {
             lingers: facts.lingers.map(time),
             open_end: facts.open_end,
             returned: facts.returned.map(time),
+            came: facts.came,
             dated_by: facts.dated_by.clone(),
             owner: self.run.content.owner.clone(),
         };
@@ -509,6 +512,7 @@ pub(super) fn read_back(row: &EndpointRow) -> Option<(Holder, Run<Shape>, Facts)
         lingers: evidence.lingers.map(us),
         open_end: evidence.open_end,
         returned: evidence.returned.map(us),
+        came: evidence.came,
         dated_by: evidence.dated_by,
     };
     let run = Run {

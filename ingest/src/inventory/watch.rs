@@ -10,11 +10,11 @@
 //! object surely has not, the state between the two held: two sightings. Who ends last in the stream is seen at its
 //! end: the time given by the user, else the latest time written in it, for the end of a file is not now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flowaudit_rules::kubernetes::{Change, Object, WatchEvent};
 
-use super::history::Facts;
+use super::history::{Facts, SKEW_US};
 use super::ledger::Subject;
 use super::sighting::{self, Held, latest_time, us};
 
@@ -28,6 +28,19 @@ pub struct Sighted<'w> {
     pub object: &'w Object,
     /// When it was surely so.
     pub at: i64,
+    /// The same object when the watch had surely begun, if it was there.
+    pub first: Option<&'w Object>,
+}
+
+/// An object that went away.
+#[derive(Debug, Clone)]
+pub struct Gone<'w> {
+    /// Its last state.
+    pub object: &'w Object,
+    /// When it was gone at the latest, if that is known.
+    pub by: Option<i64>,
+    /// The same object when the watch had surely begun, if it was there.
+    pub first: Option<&'w Object>,
 }
 
 /// What a watch says.
@@ -35,8 +48,8 @@ pub struct Sighted<'w> {
 pub struct Recorded<'w> {
     /// States and times.
     pub sightings: Vec<Sighted<'w>>,
-    /// Objects that went away, each with its last state and when it was gone at the latest, if that is known.
-    pub gone: Vec<(&'w Object, Option<i64>)>,
+    /// Objects that went away.
+    pub gone: Vec<Gone<'w>>,
     /// What was there at the end.
     pub last: Vec<&'w Object>,
 }
@@ -55,7 +68,12 @@ pub fn recorded(events: &[WatchEvent], end: Option<i64>) -> Recorded<'_> {
             .push(index);
     }
     let mut recorded = Recorded::default();
+    let settled = settled(events, &low);
     for events_of_one in by_object.values() {
+        let early = events_of_one.iter().take_while(|index| **index < settled);
+        let first = early
+            .last()
+            .and_then(|index| Some(&events.get(*index)?.object));
         for (place, &index) in events_of_one.iter().enumerate() {
             let Some(event) = events.get(index) else {
                 continue;
@@ -66,10 +84,15 @@ pub fn recorded(events: &[WatchEvent], end: Option<i64>) -> Recorded<'_> {
                 recorded.sightings.extend(at.map(|at| Sighted {
                     object: &event.object,
                     at,
+                    first,
                 }));
             };
             match (event.change, next) {
-                (Change::Deleted, _) => recorded.gone.push((&event.object, happened)),
+                (Change::Deleted, _) => recorded.gone.push(Gone {
+                    object: &event.object,
+                    by: happened,
+                    first,
+                }),
                 (_, Some(next)) => {
                     let until = low.get(next).copied().flatten();
                     match (happened, until) {
@@ -116,6 +139,42 @@ pub fn ended(object: &Object, gone: Option<i64>) -> Vec<Held> {
         .collect()
 }
 
+/// Notes which addresses came while the watch ran: those that their object, as it was when the watch had surely begun, did not have.
+pub(super) fn note_coming<'h>(held: impl Iterator<Item = &'h mut Held>, first: Option<&Object>) {
+    let had: BTreeSet<String> = first
+        .map(|object| sighting::held(object, i64::MAX))
+        .unwrap_or_default()
+        .into_iter()
+        .map(|held| held.holder.addr)
+        .collect();
+    for held in held {
+        held.facts.came = !had.contains(&held.holder.addr);
+    }
+}
+
+/// How many events tell of what was there when the watch began.
+fn beginning(events: &[WatchEvent]) -> usize {
+    let added = |event: &&WatchEvent| event.change == Change::Added;
+    events.iter().take_while(added).count()
+}
+
+/// The first event that came when the watch had run for as long as clocks may be apart: whoever had an address just before
+/// what comes from here on was seen as well.
+fn settled(events: &[WatchEvent], low: &[Option<i64>]) -> usize {
+    let mut later = events.iter().skip(beginning(events));
+    let came = later.find_map(|event| {
+        let created = event
+            .object
+            .created
+            .filter(|_| event.change == Change::Added);
+        created.map(us)
+    });
+    let Some(running) = came else {
+        return events.len();
+    };
+    low.partition_point(|low| low.is_none_or(|low| low < running + SKEW_US))
+}
+
 /// Each event came after this.
 fn lows(events: &[WatchEvent]) -> Vec<Option<i64>> {
     let mut low = None;
@@ -130,10 +189,7 @@ fn lows(events: &[WatchEvent]) -> Vec<Option<i64>> {
 
 /// Each event came before this, where that is known.
 fn highs(events: &[WatchEvent], end: Option<i64>) -> Vec<Option<i64>> {
-    let beginning = events
-        .iter()
-        .take_while(|event| event.change == Change::Added)
-        .count();
+    let beginning = beginning(events);
     let mut high = end;
     let mut highs: Vec<_> = events
         .iter()
@@ -229,6 +285,47 @@ mod tests {
     }
 
     #[test]
+    fn whoever_came_while_the_watch_ran_is_told_from_who_was_there() {
+        let elsewhere = |line: String| line.replace("10.0.0.1", "10.0.0.9");
+        let lines = [
+            event("ADDED", "old", 0, "1", RUNNING),
+            event("MODIFIED", "old", 0, "2", RUNNING),
+            event("ADDED", "early", 2, "1", RUNNING),
+            event("ADDED", "too", 8, "1", RUNNING),
+            event("ADDED", "new", 10, "1", RUNNING),
+            elsewhere(event("MODIFIED", "old", 0, "2", RUNNING)),
+            event("DELETED", "new", 10, "1", RUNNING),
+        ];
+        let watch = kubernetes::read_watch("watch.json", &lines.join("\n"));
+        let recorded = recorded(&watch.events, Some(at(90)));
+        let seen = recorded.sightings.iter();
+        let seen = seen.map(|sighted| (sighting::held(sighted.object, sighted.at), sighted.first));
+        let gone = recorded.gone.iter();
+        let gone = gone.map(|gone| (ended(gone.object, gone.by), gone.first));
+        let mut told: Vec<(String, String, bool)> = seen
+            .chain(gone)
+            .flat_map(|(mut held, first)| {
+                note_coming(held.iter_mut(), first);
+                held
+            })
+            .map(|held| (held.holder.subject.name, held.holder.addr, held.facts.came))
+            .collect();
+        told.sort();
+        told.dedup();
+        let expected = [
+            ("early", "10.0.0.1", false),
+            ("new", "10.0.0.1", true),
+            ("old", "10.0.0.1", false),
+            ("old", "10.0.0.9", true),
+            ("too", "10.0.0.1", false),
+        ];
+        assert_eq!(
+            told,
+            expected.map(|(name, addr, came)| (name.into(), addr.into(), came))
+        );
+    }
+
+    #[test]
     fn a_pod_that_went_away_held_its_address_until_it_finished() {
         let finished = format!(
             r#""phase":"Succeeded","containerStatuses":[{{"state":{{"terminated":{{"startedAt":"{}","finishedAt":"{}"}}}}}}]"#,
@@ -242,9 +339,9 @@ mod tests {
         ];
         let watch = kubernetes::read_watch("watch.json", &lines.join("\n"));
         let recorded = recorded(&watch.events, None);
-        let (object, gone) = recorded.gone[0];
-        assert_eq!(gone, Some(at(61)));
-        let held = ended(object, gone);
+        let gone = recorded.gone[0].clone();
+        assert_eq!(gone.by, Some(at(61)));
+        let held = ended(gone.object, gone.by);
         assert_eq!(
             (held[0].at, held[0].facts.gone),
             (Some(at(50)), Some(at(61)))

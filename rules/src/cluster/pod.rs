@@ -136,7 +136,8 @@ pub struct PodTimes {
     pub scheduled: Option<DateTime<Utc>>,
     /// When `PodReadyToStartContainers` became true: the address was held by then.
     pub ready_to_start: Option<DateTime<Utc>>,
-    /// The first `startedAt` of any container, init containers included.
+    /// The first `startedAt` of what runs, init containers included; the latest where nothing runs any more. What ended before may
+    /// have run in another sandbox, at another address.
     pub started: Option<DateTime<Utc>>,
     /// The latest `finishedAt`, only when every container has terminated.
     pub finished: Option<DateTime<Utc>>,

@@ -212,6 +212,7 @@ fn pod_times(common: &Metadata, status: &Field<'_, '_>, notes: &mut Notes<'_>) -
         ..PodTimes::default()
     };
     let (mut regular, mut unfinished) = (0, 0);
+    let (mut running_since, mut last_started) = (None, None);
     for (list, is_init) in [
         ("containerStatuses", false),
         ("initContainerStatuses", true),
@@ -219,12 +220,10 @@ fn pod_times(common: &Metadata, status: &Field<'_, '_>, notes: &mut Notes<'_>) -
         for container in status.get(list).items(notes) {
             let state = container.get("state");
             let (running, terminated) = (state.get("running"), state.get("terminated"));
-            let last_state = container.get("lastState");
-            let earlier = last_state.get("terminated");
-            for at in [running, terminated, earlier] {
-                let started = metadata::time(&at.get("startedAt"), notes);
-                times.started = times.started.into_iter().chain(started).min();
-            }
+            let started = metadata::time(&running.get("startedAt"), notes);
+            running_since = running_since.into_iter().chain(started).min();
+            let started = metadata::time(&terminated.get("startedAt"), notes);
+            last_started = last_started.max(started);
             let finished = metadata::time(&terminated.get("finishedAt"), notes);
             times.finished = times.finished.into_iter().chain(finished).max();
             // An init container that has not run yet keeps no address; one that runs does.
@@ -239,6 +238,8 @@ fn pod_times(common: &Metadata, status: &Field<'_, '_>, notes: &mut Notes<'_>) -
     if regular == 0 || unfinished > 0 {
         times.finished = None;
     }
+    // What ran before a sandbox was rebuilt says nothing of the address that the pod has since.
+    times.started = running_since.or(last_started);
     times
 }
 

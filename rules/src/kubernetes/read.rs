@@ -123,8 +123,14 @@ impl Reader<'_> {
             .text("apiVersion")
             .or(inherited.and_then(|list| list.api_version));
         let Some(kind) = value.text("kind").or(inherited.map(|list| list.kind)) else {
-            // Some tools write the bare items of a list.
             match value.get("items") {
+                // kubectl sorts its keys: `kind` comes after the items, and a YAML that is cut off reads like a shorter one.
+                Some(_) if value.get("apiVersion").is_some() => self.refuse(
+                    line,
+                    "a list without its `kind`, which stands after the items: it was cut short"
+                        .to_owned(),
+                ),
+                // Some tools write the bare items of a list.
                 Some(items) => self.list(items, line, None),
                 None => self.refuse(line, "not a Kubernetes object: it has no `kind`".to_owned()),
             }

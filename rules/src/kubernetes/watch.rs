@@ -13,6 +13,8 @@ pub struct Watch {
     pub events: Vec<WatchEvent>,
     /// What was left out, and what is odd.
     pub issues: Vec<Issue>,
+    /// It ends in the middle of an event, or with an error: what happened up to its end may be missing.
+    pub is_broken_off: bool,
 }
 
 /// One event.
@@ -42,31 +44,54 @@ pub enum Change {
 pub fn read_watch(file: &str, text: &str) -> Watch {
     let lines = Lines::new(text);
     let mut watch = Watch::default();
-    documents(&lines, |line, document| match document {
-        Ok(document) => event(file, &lines, &document, line, &mut watch),
-        Err(reason) => {
-            let severity = if reason.cut {
-                Severity::Warning
-            } else {
-                Severity::Error
-            };
-            let help = "a watch that is cut off is usual; every event before that was read";
-            let help = if reason.cut {
-                Some(help.to_owned())
-            } else {
-                reason.help.clone()
-            };
-            watch.issues.push(Issue {
-                severity,
-                help,
-                ..unreadable(file, reason)
-            });
+    // What of the issues is about the document read last, where that is no event.
+    let mut last = None;
+    documents(&lines, |line, document| {
+        last = None;
+        match document {
+            Ok(document) => {
+                let is_event = event(file, &lines, &document, line, &mut watch);
+                if !is_event && document.get("kind").is_none() {
+                    last = watch.issues.len().checked_sub(1);
+                }
+            }
+            Err(reason) => {
+                let is_cut = reason.cut;
+                watch.issues.push(unreadable(file, reason));
+                watch.is_broken_off |= is_cut;
+                let this = watch.issues.last_mut();
+                this.filter(|_| is_cut).into_iter().for_each(cut_off);
+                last = watch.issues.len().checked_sub(1);
+            }
         }
     });
+    // kubectl sorts its keys: in YAML `type` comes after the object, and an event that is cut off has none.
+    let is_yaml = !text.trim_start_matches(['\u{feff}', '\n']).starts_with('{');
+    if let Some(issue) = last
+        .filter(|_| is_yaml)
+        .and_then(|at| watch.issues.get_mut(at))
+    {
+        cut_off(issue);
+        watch.is_broken_off = true;
+    }
     watch
 }
 
-fn event(file: &str, lines: &Lines<'_>, document: &Value<'_>, line: u32, watch: &mut Watch) {
+/// Makes an issue one that is expected.
+fn cut_off(issue: &mut Issue) {
+    issue.severity = Severity::Warning;
+    issue.help =
+        Some("a watch that is cut off is usual; every event before that was read".to_owned());
+}
+
+/// Takes up one event. False where the document is none.
+fn event(
+    file: &str,
+    lines: &Lines<'_>,
+    document: &Value<'_>,
+    line: u32,
+    watch: &mut Watch,
+) -> bool {
     let line = lines.of_value(document).unwrap_or(line);
     let mut note = |severity, message: String, help: Option<&str>| {
         watch.issues.push(Issue {
@@ -84,30 +109,34 @@ fn event(file: &str, lines: &Lines<'_>, document: &Value<'_>, line: u32, watch: 
         Some("ADDED") => Change::Added,
         Some("MODIFIED") => Change::Modified,
         Some("DELETED") => Change::Deleted,
-        Some("BOOKMARK") => return,
+        Some("BOOKMARK") => return true,
         Some("ERROR") => {
             let status = document.get("object");
             let said = status
                 .and_then(|status| status.text("message"))
                 .unwrap_or("no message");
             let help = "what happened after this event is not in the file";
-            return note(
+            note(
                 Severity::Warning,
                 format!("the watch ended: {}", shorten(said)),
                 Some(help),
             );
+            watch.is_broken_off = true;
+            return true;
         }
         _ => {
             let help = r#"a watch event looks like {"type":"ADDED","object":{…}}"#;
-            return note(Severity::Error, "not a watch event".to_owned(), Some(help));
+            note(Severity::Error, "not a watch event".to_owned(), Some(help));
+            return false;
         }
     };
     let Some(object) = document.get("object") else {
-        return note(
+        note(
             Severity::Error,
             "a watch event without its object".to_owned(),
             None,
         );
+        return false;
     };
     let mut manifest = Manifest::default();
     let mut reader = Reader {
@@ -124,4 +153,5 @@ fn event(file: &str, lines: &Lines<'_>, document: &Value<'_>, line: u32, watch: 
             .into_iter()
             .map(|object| WatchEvent { change, object }),
     );
+    true
 }

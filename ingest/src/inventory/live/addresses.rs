@@ -81,6 +81,7 @@ impl State {
             by,
             listed,
             last,
+            watched,
         } = seen;
         let Ok(addr) = held.holder.addr.parse::<IpAddr>() else {
             return;
@@ -93,6 +94,7 @@ impl State {
         let own = |hold: &Hold| hold.kind == held.holder.kind && hold.addr == addr;
         let known = entry.holds.iter().position(own);
         let (mut before, mut is_other) = (None, false);
+        let mut came = watched;
         let hold = match known.map(|number| entry.holds.swap_remove(number)) {
             Some(mut hold) => {
                 hold.began(held.facts.starts.first().copied());
@@ -116,6 +118,7 @@ impl State {
                     Some(hold)
                 } else {
                     let mut old = hold;
+                    came = old.came && anew.is_none();
                     before = Some(old.end(last).min(begun - 1));
                     if before.is_some_and(|end| end < old.end(last)) {
                         old.ended = before;
@@ -147,6 +150,7 @@ impl State {
                     start: None,
                     anew: held.facts.starts.last().copied(),
                     not_before: held.facts.not_before,
+                    came,
                     before,
                     floor: None,
                     cut: None,

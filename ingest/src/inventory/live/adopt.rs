@@ -73,6 +73,7 @@ impl State {
                 if hold.look.shape() == run.content {
                     hold.by = Arc::new(hold.by.union(&run.by).copied().collect());
                     hold.first = hold.first.min(run.first);
+                    hold.came |= facts.came;
                     hold.began(facts.starts.first().copied());
                 }
                 return true;
@@ -100,6 +101,7 @@ impl State {
             start: Some(span.start),
             anew: None,
             not_before: facts.not_before,
+            came: facts.came,
             before: span.low,
             floor: None,
             cut: None,

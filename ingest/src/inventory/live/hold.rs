@@ -36,6 +36,8 @@ pub(super) struct Hold {
     pub(super) anew: Option<i64>,
     /// It cannot be older.
     pub(super) not_before: Option<i64>,
+    /// It came while its kind was watched.
+    pub(super) came: bool,
     /// It surely was not so yet.
     pub(super) before: Option<i64>,
     /// The one before surely held the address then.
@@ -126,6 +128,7 @@ impl Hold {
             starts: self.start.into_iter().collect(),
             not_before: self.not_before,
             lingers: self.lingers,
+            came: self.came,
             ..ended
         };
         let draft = Draft {

@@ -24,11 +24,11 @@ use flowaudit_rules::terway::NodeRuntime;
 
 use super::compact::{Name, Words};
 use super::heard::{Heard, KindId};
-use super::hold::{Closed, End, Hold};
+use super::hold::{Closed, End, Hold, STATUS_LAG_US};
 use super::resync::{Gap, Watched, WatchedSpan};
 use super::settled::Settled;
 use super::version::{ClosedVersion, Version};
-use crate::inventory::history::By;
+use crate::inventory::history::{By, SKEW_US};
 use crate::inventory::sighting::{self, us};
 
 /// So long after a list an event shows that what happened meanwhile has all come, if no bookmark does.
@@ -111,6 +111,8 @@ pub(super) struct Seen {
     pub(super) listed: Option<i64>,
     /// When its kind was last heard before.
     pub(super) last: Option<i64>,
+    /// Its kind had been watched for so long that whoever had an address just before was seen as well.
+    pub(super) watched: bool,
 }
 
 impl State {
@@ -134,17 +136,20 @@ impl State {
                     by: at + SECOND_US,
                     listed: Some(begun),
                     last: kind.seen,
+                    watched: false,
                 };
                 self.apply(&object, seen);
             }
             Heard::ListEnded { kind, at } => self.end_list(&kind, at),
             Heard::Applied { object, at } => {
                 let at = self.not_back(&object, at);
+                let kind = self.kind(&KindId::of(&object));
                 let seen = Seen {
                     at,
                     by: at,
                     listed: None,
-                    last: self.kind(&KindId::of(&object)).seen,
+                    last: kind.seen,
+                    watched: at.saturating_sub(kind.list.begun) > STATUS_LAG_US + SKEW_US,
                 };
                 self.apply(&object, seen);
                 self.heard(&KindId::of(&object), at, false);

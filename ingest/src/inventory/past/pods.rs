@@ -107,6 +107,7 @@ impl Past {
         let bound = self.bound.get(&object.uid).copied();
         for held in &mut held {
             held.facts.not_before = held.facts.not_before.max(bound);
+            held.facts.came |= bound.is_some();
         }
         if last_at.is_none()
             && let Some(unseen) = self.unseen_before(entry)
@@ -198,6 +199,7 @@ impl Past {
         let bound = self.bound.get(&uid).copied();
         for held in &mut held {
             held.facts.not_before = held.facts.not_before.max(bound);
+            held.facts.came |= bound.is_some();
             match &shape {
                 Some(shape) => held.shape = shape.clone(),
                 None => {

@@ -106,7 +106,11 @@ fn everything_of_a_pod() {
     assert_eq!(pod.times.deletion, at("2026-11-24T09:00:00Z"));
     assert_eq!(pod.times.scheduled, at("2026-11-24T08:00:01Z"));
     assert_eq!(pod.times.ready_to_start, at("2026-11-24T08:00:03Z"));
-    assert_eq!(pod.times.started, at("2026-11-24T08:00:05Z"));
+    assert_eq!(
+        pod.times.started,
+        at("2026-11-24T08:00:06Z"),
+        "what ran before may have been in another sandbox"
+    );
     assert_eq!(pod.times.finished, None, "one container still runs");
 }
 
@@ -116,8 +120,11 @@ fn a_pod_has_finished_when_every_container_has() {
         "{running: {startedAt: \"2026-11-24T08:00:06Z\"}}",
         "{terminated: {startedAt: \"2026-11-24T08:00:06Z\", finishedAt: \"2026-11-24T08:20:00Z\"}}",
     );
-    let finished = pod_of(&text).times.finished.map(|at| at.to_rfc3339());
+    let times = pod_of(&text).times;
+    let [finished, started] =
+        [times.finished, times.started].map(|at| at.map(|at| at.to_rfc3339()));
     assert_eq!(finished.as_deref(), Some("2026-11-24T08:20:00+00:00"));
+    assert_eq!(started.as_deref(), Some("2026-11-24T08:00:07+00:00"));
 }
 
 #[test]

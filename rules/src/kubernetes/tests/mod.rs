@@ -237,6 +237,17 @@ fn a_json_text_that_was_cut_keeps_what_came_before() {
     );
 }
 
+/// kubectl sorts its keys: what is left of a list that was cut off is YAML as well.
+#[test]
+fn a_yaml_list_that_was_cut_is_not_taken_for_a_shorter_one() {
+    let item = "- apiVersion: v1\n  kind: Pod\n  metadata: {name: a}\n";
+    let cut = format!("apiVersion: v1\nitems:\n{item}");
+    let message = "f.yaml:1: error: a list without its `kind`, which stands after the items: it was cut short";
+    check(&cut, &[], &[message]);
+    check(&format!("{cut}kind: List\n"), &["Pod default/a"], &[]);
+    check(&format!("items:\n{item}"), &["Pod default/a"], &[]);
+}
+
 #[test]
 fn an_api_is_kept_as_it_was_written_or_refused() {
     let group = format!("{0}.{0}", "g".repeat(60));
@@ -423,4 +434,41 @@ fn many_documents_and_long_comments_are_no_reason_to_refuse() {
         &format!("kind: PodList\napiVersion: v1\nitems:\n{pods}"),
     );
     assert_eq!((manifest.objects.len(), manifest.issues.len()), (30_000, 0));
+}
+
+#[test]
+fn a_watch_in_yaml_that_was_cut_keeps_the_events_before() {
+    let event = |name: &str| {
+        format!(
+            "object:\n  apiVersion: v1\n  kind: Pod\n  metadata:\n    name: {name}\n    labels: {{a: \"b\"}}\ntype: MODIFIED\n"
+        )
+    };
+    let whole = format!("{}---\n{}", event("a"), event("b"));
+    let first = event("a").len() + "---\n".len();
+    for end in first..=whole.len() {
+        let watch = read_watch("w", &whole[..end]);
+        let names: Vec<&str> = watch
+            .events
+            .iter()
+            .map(|event| &*event.object.name)
+            .collect();
+        assert!(
+            names == ["a"] || names == ["a", "b"] && end > whole.len() - 2,
+            "{end}: {names:?}"
+        );
+        let severities: Vec<Severity> = watch.issues.iter().map(|issue| issue.severity).collect();
+        assert!(
+            severities
+                .iter()
+                .all(|severity| *severity == Severity::Warning),
+            "{end}: {:?}",
+            watch.issues
+        );
+    }
+    let between = format!("{}---\nobject: {{}}\n---\n{}", event("a"), event("b"));
+    let watch = read_watch("w", &between);
+    assert_eq!(
+        (watch.events.len(), watch.issues[0].severity),
+        (2, Severity::Error)
+    );
 }
