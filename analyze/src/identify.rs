@@ -320,7 +320,7 @@ impl Book {
                 .filter(|candidate| candidate.rank == rank && self.same_vpc(candidate, vpc))
                 .filter(|candidate| candidate.reach.touches(window))
                 .collect();
-            let mut touching = self.named_by_clusters(touching);
+            let mut touching = self.best_named(touching);
             let several = |touching: &[&Candidate]| {
                 touching
                     .iter()
@@ -494,13 +494,16 @@ impl Book {
 }
 
 impl Book {
-    /// Without what the cloud calls an address that a cluster has a name for: the balancer of a Service is one thing.
-    fn named_by_clusters<'c>(&self, candidates: Vec<&'c Candidate>) -> Vec<&'c Candidate> {
-        let by_cluster = |candidate: &&Candidate| !self.row(candidate.row).cluster.is_empty();
-        match candidates.iter().any(by_cluster) {
-            true => candidates.into_iter().filter(by_cluster).collect(),
-            false => candidates,
-        }
+    /// Without what the cloud calls an address that a cluster has a name for, and without the interfaces of what has a name of its own: the
+    /// balancer of a Service is one thing, and so is a gateway.
+    fn best_named<'c>(&self, candidates: Vec<&'c Candidate>) -> Vec<&'c Candidate> {
+        let rank = |candidate: &&Candidate| {
+            let row = self.row(candidate.row);
+            (!row.cluster.is_empty(), row.kind != "eni")
+        };
+        let best = candidates.iter().map(rank).max();
+        let is_best = |candidate: &&Candidate| Some(rank(candidate)) == best;
+        candidates.into_iter().filter(is_best).collect()
     }
 }
 

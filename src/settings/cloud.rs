@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::failure::{Failure, Mistake};
 
 /// Products that are asked.
-const PRODUCTS: [&str; 3] = ["ecs", "vpc", "slb"];
+const PRODUCTS: [&str; 5] = ["ecs", "vpc", "slb", "nlb", "alb"];
 
 /// Where the control plane is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]

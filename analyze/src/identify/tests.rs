@@ -101,6 +101,17 @@ fn what_the_cloud_calls_the_balancer_of_a_service_is_no_second_holder() {
     assert_eq!(ask(&both, 10, 70), Ok("web".into()));
     let cloud = book(vec![balancer("lb-1", "")]);
     assert_eq!(ask(&cloud, 10, 70), Ok("lb-1".into()));
+    let interface = EndpointRow {
+        kind: "eni".into(),
+        ..balancer("eni-1", "")
+    };
+    let gateway = EndpointRow {
+        kind: "nat-gateway".into(),
+        ..balancer("ngw-1", "")
+    };
+    let named = book(vec![interface.clone(), gateway]);
+    assert_eq!(ask(&named, 10, 70), Ok("ngw-1".into()));
+    assert_eq!(ask(&book(vec![interface]), 10, 70), Ok("eni-1".into()));
     let pod = book(vec![balancer("eni-1", ""), pod("cart", 0, Some(100), None)]);
     assert_eq!(ask(&pod, 10, 70), Ok("cart".into()));
 }

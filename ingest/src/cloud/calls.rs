@@ -11,6 +11,8 @@ use super::reply::Kind;
 const ECS: (&str, &str) = ("ecs", "2014-05-26");
 const VPC: (&str, &str) = ("vpc", "2016-04-28");
 const SLB: (&str, &str) = ("slb", "2014-05-15");
+const NLB: (&str, &str) = ("nlb", "2022-04-30");
+const ALB: (&str, &str) = ("alb", "2020-06-16");
 
 /// More pages than any account fills.
 const PAGES_MAX: usize = 2_000;
@@ -22,6 +24,8 @@ enum Paging {
     Token(u32),
     /// `PageSize` at most this, `PageNumber` from 1 on, until `TotalCount` are there.
     Number(u32),
+    /// All of it at once.
+    Whole,
 }
 
 /// A list of one kind.
@@ -30,46 +34,68 @@ struct List {
     action: &'static str,
     paging: Paging,
     kind: Kind,
+    /// The parameter that chooses a VPC.
+    vpc: &'static str,
 }
 
 /// In the order in which they are asked for. `DescribeNatGateways`, `DescribeSnatTableEntries` and
-/// `DescribeLoadBalancers` are as their public documentation has them; no account was at hand to try.
-const LISTS: [List; 6] = [
+/// the load balancers are as their public documentation has them; no account was at hand to try.
+const LISTS: [List; 8] = [
     List {
         product: ECS,
         action: "DescribeNetworkInterfaces",
         paging: Paging::Token(500),
         kind: Kind::NetworkInterface,
+        vpc: "VpcId",
     },
     List {
         product: ECS,
         action: "DescribeSecurityGroups",
         paging: Paging::Token(100),
         kind: Kind::SecurityGroup,
+        vpc: "VpcId",
     },
     List {
         product: VPC,
         action: "DescribeVSwitches",
         paging: Paging::Number(50),
         kind: Kind::VSwitch,
+        vpc: "VpcId",
     },
     List {
         product: VPC,
         action: "DescribeFlowLogs",
         paging: Paging::Number(50),
         kind: Kind::FlowLog,
+        vpc: "VpcId",
     },
     List {
         product: VPC,
         action: "DescribeNatGateways",
         paging: Paging::Number(50),
         kind: Kind::NatGateway,
+        vpc: "VpcId",
     },
     List {
         product: SLB,
         action: "DescribeLoadBalancers",
         paging: Paging::Number(100),
         kind: Kind::LoadBalancer,
+        vpc: "VpcId",
+    },
+    List {
+        product: NLB,
+        action: "ListLoadBalancers",
+        paging: Paging::Token(100),
+        kind: Kind::NetworkLoadBalancer,
+        vpc: "VpcIds.1",
+    },
+    List {
+        product: ALB,
+        action: "ListLoadBalancers",
+        paging: Paging::Token(100),
+        kind: Kind::ApplicationLoadBalancer,
+        vpc: "VpcIds.1",
     },
 ];
 
@@ -77,6 +103,8 @@ const RULES: Action = action(ECS, "DescribeSecurityGroupAttribute");
 const PREFIX_LIST: Action = action(ECS, "DescribePrefixListAttributes");
 const PORT_LIST: Action = action(ECS, "DescribePortRangeListEntries");
 const SNAT: Action = action(VPC, "DescribeSnatTableEntries");
+/// The list of application load balancers does not say their addresses.
+const ALB_ADDRESSES: Action = action(ALB, "GetLoadBalancerAttribute");
 
 const fn action(product: (&'static str, &'static str), name: &'static str) -> Action {
     Action {
@@ -84,15 +112,6 @@ const fn action(product: (&'static str, &'static str), name: &'static str) -> Ac
         version: product.1,
         name,
     }
-}
-
-/// The product that RAM knows a call under.
-pub(super) fn product_of(name: &str) -> Option<&'static str> {
-    let list = LISTS.iter().find(|list| list.action == name);
-    let others = [RULES, PREFIX_LIST, PORT_LIST, SNAT];
-    let other = || others.iter().find(|action| action.name == name);
-    list.map(|list| list.product.0)
-        .or_else(|| other().map(|action| action.product))
 }
 
 /// What was asked for, and what came.
@@ -116,7 +135,7 @@ pub(super) async fn fetch(client: &Client, vpcs: &[String]) -> Fetched {
     for list in &LISTS {
         let mut whole = vpcs == [None];
         for vpc in &vpcs {
-            let own = vpc.map(|vpc| ("VpcId", vpc));
+            let own = vpc.map(|vpc| (list.vpc, vpc));
             let done = pages(
                 client,
                 action(list.product, list.action),
@@ -181,6 +200,18 @@ async fn details(client: &Client, fetched: &mut Fetched) {
         Paging::Token(100),
         "PortRangeListId",
         &ports,
+        &[],
+        fetched,
+    )
+    .await;
+    let mut balancers = named(fetched, "LoadBalancerId");
+    balancers.retain(|id| Kind::of_balancer(id) == Kind::ApplicationLoadBalancer);
+    each(
+        client,
+        ALB_ADDRESSES,
+        Paging::Whole,
+        "LoadBalancerId",
+        &balancers,
         &[],
         fetched,
     )
@@ -260,6 +291,7 @@ async fn pages(
                 pair("PageNumber", &number.to_string()),
                 pair("PageSize", &size.to_string()),
             ]),
+            Paging::Whole => {}
         }
         let body = client.call(action, &parameters).await?;
         let garbage = || client.error(action, Cause::Garbage);
@@ -277,6 +309,7 @@ async fn pages(
         let more = match paging {
             Paging::Token(_) => !next.is_empty() && next != token,
             Paging::Number(_) => items > 0 && total.is_some_and(|total| seen < total),
+            Paging::Whole => false,
         };
         if !more {
             return Ok(());

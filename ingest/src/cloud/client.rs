@@ -24,7 +24,7 @@ pub struct ClientSettings {
     pub region: String,
     /// Whether we are inside a VPC of the region, where each product has a host of its own.
     pub internal: bool,
-    /// Hosts by product (`ecs`, `vpc`, `slb`) where they are not the usual ones; with `http://` before them unencrypted.
+    /// Hosts by product (`ecs`, `vpc`, `slb`, `nlb`, `alb`) where they are not the usual ones; with `http://` before them unencrypted.
     pub endpoints: BTreeMap<String, String>,
     /// How often a call is tried.
     pub attempts: u32,
@@ -93,8 +93,9 @@ impl Client {
             .timeout(CONNECT_TIMEOUT + READ_TIMEOUT)
             .build()
             .map_err(|error| CloudError {
+                product: "ecs",
                 action: "a call",
-                host: settings.region.clone(),
+                host: settings.region.clone().into(),
                 cause: Cause::Connection(whole(&error)),
             })?;
         Ok(Client {
@@ -114,8 +115,9 @@ impl Client {
 
     pub(super) fn error(&self, action: Action, cause: Cause) -> CloudError {
         CloudError {
+            product: action.product,
             action: action.name,
-            host: self.settings.endpoint(action.product).1,
+            host: self.settings.endpoint(action.product).1.into(),
             cause,
         }
     }

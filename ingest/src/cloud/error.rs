@@ -8,8 +8,10 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[error("{action} at `{host}` failed: {cause}")]
 pub struct CloudError {
+    /// The product that RAM knows the call under.
+    pub(super) product: &'static str,
     pub(super) action: &'static str,
-    pub(super) host: String,
+    pub(super) host: Box<str>,
     pub(super) cause: Cause,
 }
 
@@ -43,7 +45,7 @@ pub struct Refusal {
     status: u16,
     code: String,
     message: String,
-    request: String,
+    request: Box<str>,
 }
 
 fn between(before: &str, text: &str) -> String {
@@ -82,13 +84,13 @@ impl Refusal {
             request_id: String,
         }
         let body: Body = serde_json::from_slice(body).unwrap_or_default();
-        let short = |text: String, most| text.chars().take(most).collect();
+        let short = |text: String, most| text.chars().take(most).collect::<String>();
         Refusal {
             status,
             code: short(body.code, 100),
             // Longer ones repeat what was sent.
             message: short(body.message, 300),
-            request: short(body.request_id, 64),
+            request: short(body.request_id, 64).into(),
         }
     }
 
@@ -122,11 +124,10 @@ impl CloudError {
     /// What the reader of the message can do.
     #[must_use]
     pub fn help(&self) -> Option<String> {
-        let product = self.host.split(['.', '-', ':']).next().unwrap_or_default();
         let text = match &self.cause {
             Cause::Refused(refusal) => match refusal.class() {
                 Class::Denied => {
-                    let product = super::calls::product_of(self.action).unwrap_or(product);
+                    let product = self.product;
                     return Some(format!(
                         "grant `{product}:{}`; docs/ram/inventory-cloud.json has the smallest policy",
                         self.action

@@ -12,7 +12,8 @@ use flowaudit_lake::table::objects::ObjectRow;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::reply::{Address, Kind, addresses};
+use super::addresses::{Address, addresses};
+use super::reply::Kind;
 use crate::inventory::history::{By, Facts, History, Interval, Run};
 use crate::inventory::ledger::{Coverage, Covered, Ledger, Subject};
 use crate::inventory::rows::{LEDGER_GROUP, LEDGER_KIND};

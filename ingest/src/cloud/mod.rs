@@ -14,6 +14,7 @@ mod calls;
 mod client;
 mod error;
 
+mod addresses;
 pub mod flow_logs;
 mod known;
 pub mod reply;
@@ -103,9 +104,7 @@ pub fn ask(
     let texts = fetched.replies.iter();
     let seen = reply::read(texts.map(|(name, text)| (name.as_str(), text.as_str())));
     let mut whole = fetched.whole;
-    if !seen.has_all_groups() {
-        whole.remove(&Kind::SecurityGroup);
-    }
+    seen.keep_sure(&mut whole);
     let mut summary = CloudSummary {
         failed: fetched.failed,
         ..summary_of(&seen)
@@ -168,9 +167,7 @@ pub fn import(
         summary.limits = own.limits;
         let kinds = seen.objects.keys().map(|(kind, _)| *kind);
         let mut whole: BTreeSet<Kind> = kinds.filter(|_| settings.complete).collect();
-        if !seen.has_all_groups() {
-            whole.remove(&Kind::SecurityGroup);
-        }
+        seen.keep_sure(&mut whole);
         wholes.push(whole);
     }
     summary.problems.extend(problems);

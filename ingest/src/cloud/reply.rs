@@ -5,7 +5,6 @@
 //! [`flowaudit_rules::security_group`] and written as it prints them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use flowaudit_rules::kubernetes::{Issue, Severity};
 use flowaudit_rules::security_group::{self, SecurityGroups};
@@ -37,11 +36,15 @@ pub enum Kind {
     SnatEntry,
     /// A load balancer (CLB).
     LoadBalancer,
+    /// A network load balancer (NLB).
+    NetworkLoadBalancer,
+    /// An application load balancer (ALB).
+    ApplicationLoadBalancer,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 9] = [
+    pub const ALL: [Kind; 11] = [
         Kind::NetworkInterface,
         Kind::SecurityGroup,
         Kind::PrefixList,
@@ -51,6 +54,8 @@ impl Kind {
         Kind::NatGateway,
         Kind::SnatEntry,
         Kind::LoadBalancer,
+        Kind::NetworkLoadBalancer,
+        Kind::ApplicationLoadBalancer,
     ];
 
     /// As the lake calls it.
@@ -66,6 +71,18 @@ impl Kind {
             Kind::NatGateway => "NatGateway",
             Kind::SnatEntry => "SnatEntry",
             Kind::LoadBalancer => "LoadBalancer",
+            Kind::NetworkLoadBalancer => "NetworkLoadBalancer",
+            Kind::ApplicationLoadBalancer => "ApplicationLoadBalancer",
+        }
+    }
+
+    /// The kind of load balancer that has an id.
+    #[must_use]
+    pub(super) fn of_balancer(id: &str) -> Kind {
+        match id.split('-').next() {
+            Some("nlb") => Kind::NetworkLoadBalancer,
+            Some("alb") => Kind::ApplicationLoadBalancer,
+            _ => Kind::LoadBalancer,
         }
     }
 
@@ -81,6 +98,8 @@ impl Kind {
                 "vpc.aliyuncs.com"
             }
             Kind::LoadBalancer => "slb.aliyuncs.com",
+            Kind::NetworkLoadBalancer => "nlb.aliyuncs.com",
+            Kind::ApplicationLoadBalancer => "alb.aliyuncs.com",
         }
     }
 
@@ -214,6 +233,26 @@ const LISTS: [(&str, &str, Kind, &[&str]); 6] = [
     ),
 ];
 
+/// What is kept of a network or application load balancer, which has addresses in several zones; the id first.
+const ZONED: [&str; 13] = [
+    "LoadBalancerId",
+    "LoadBalancerName",
+    "LoadBalancerEdition",
+    "LoadBalancerStatus",
+    "AddressType",
+    "AddressIpVersion",
+    "Ipv6AddressType",
+    "DNSName",
+    "VpcId",
+    "ZoneMappings",
+    "SecurityGroupIds",
+    "RegionId",
+    "CreateTime",
+];
+
+/// Whether a target of a load balancer is well comes and goes; keys of that end so.
+const HEALTH: &str = "HcStatus";
+
 /// Answers that `rules` reads.
 const OF_SECURITY_GROUPS: [&str; 5] = [
     "SecurityGroups",
@@ -230,6 +269,8 @@ pub struct Seen {
     pub objects: BTreeMap<(Kind, String), String>,
     /// Ids of security groups that were listed.
     pub listed_groups: BTreeSet<String>,
+    /// Ids of application load balancers that were listed.
+    pub listed_balancers: BTreeSet<String>,
     /// Answers that were used.
     pub answers: u64,
     /// What could not be used of whole texts.
@@ -307,6 +348,26 @@ impl Seen {
         !errors && self.listed_groups.iter().all(has)
     }
 
+    /// Whether the addresses of every application load balancer that was listed are there.
+    #[must_use]
+    pub fn has_all_balancers(&self) -> bool {
+        let has = |id: &String| {
+            let key = (Kind::ApplicationLoadBalancer, id.clone());
+            self.objects.contains_key(&key)
+        };
+        self.listed_balancers.iter().all(has)
+    }
+
+    /// Of these kinds what is missing is not surely gone.
+    pub fn keep_sure(&self, whole: &mut BTreeSet<Kind>) {
+        if !self.has_all_groups() {
+            whole.remove(&Kind::SecurityGroup);
+        }
+        if !self.has_all_balancers() {
+            whole.remove(&Kind::ApplicationLoadBalancer);
+        }
+    }
+
     fn take(&mut self, name: &str, answer: Value, of_groups: &mut Vec<(String, String)>) {
         let fields = match answer {
             Value::Array(answers) => {
@@ -331,8 +392,16 @@ impl Seen {
             // Not double-wrapped by every tool.
             let items = list.get(item).or(Some(list)).and_then(Value::as_array);
             for item in items.into_iter().flatten() {
-                self.item(name, kind, keep, item);
+                match kind {
+                    Kind::LoadBalancer => self.balancer(name, keep, item),
+                    kind => self.item(name, kind, keep, item),
+                }
             }
+        }
+        // One load balancer, asked for by its id.
+        if fields.contains_key("LoadBalancerId") && fields.contains_key("ZoneMappings") {
+            used = true;
+            self.balancer(name, &[], &Value::Object(fields.clone()));
         }
         if OF_SECURITY_GROUPS
             .iter()
@@ -364,6 +433,20 @@ impl Seen {
                 name,
                 "holds an answer of which nothing is used",
             )),
+        }
+    }
+
+    /// A load balancer of any kind: their lists have the same name.
+    fn balancer(&mut self, name: &str, classic: &[&str], item: &Value) {
+        let id = item.get("LoadBalancerId").and_then(Value::as_str);
+        match id.map(Kind::of_balancer) {
+            Some(Kind::ApplicationLoadBalancer) if item.get("ZoneMappings").is_none() => {
+                self.listed_balancers.extend(id.map(str::to_owned));
+            }
+            None | Some(Kind::LoadBalancer) => {
+                self.item(name, Kind::LoadBalancer, classic, item);
+            }
+            Some(kind) => self.item(name, kind, &ZONED, item),
         }
     }
 
@@ -399,6 +482,7 @@ fn canonical(value: &Value) -> Option<Value> {
         Value::Object(fields) => {
             let fields: BTreeMap<&String, Value> = fields
                 .iter()
+                .filter(|(key, _)| !key.ends_with(HEALTH))
                 .filter_map(|(key, value)| Some((key, canonical(value)?)))
                 .collect();
             let fields: Map<String, Value> = fields
@@ -409,52 +493,4 @@ fn canonical(value: &Value) -> Option<Value> {
         }
         other => Some(other.clone()),
     }
-}
-
-/// An address that a thing holds.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Address {
-    /// Canonical text.
-    pub addr: String,
-    /// The VPC in which it is meant; `None` for public ones.
-    pub vpc_id: Option<String>,
-}
-
-/// The kind of endpoint that a thing is, and its addresses. Of an interface the first one: what is behind the others
-/// of an interface of Terway are pods.
-#[must_use]
-pub fn addresses(kind: Kind, spec: &Value) -> Option<(&'static str, BTreeSet<Address>)> {
-    let vpc = spec.get("VpcId").and_then(Value::as_str).map(str::to_owned);
-    let (mut found, mut add) = (BTreeSet::new(), Vec::new());
-    match kind {
-        Kind::NetworkInterface => add.push((spec.get("PrivateIpAddress"), vpc)),
-        Kind::LoadBalancer => {
-            let internal = spec.get("AddressType").and_then(Value::as_str) == Some("intranet");
-            add.push((spec.get("Address"), vpc.filter(|_| internal)));
-        }
-        Kind::NatGateway => {
-            let lists = spec.pointer("/IpLists/IpList").and_then(Value::as_array);
-            for list in lists.into_iter().flatten() {
-                add.push((list.get("IpAddress"), None));
-                add.push((list.get("PrivateIpAddress"), vpc.clone()));
-            }
-            add.push((spec.pointer("/NatGatewayPrivateInfo/PrivateIpAddress"), vpc));
-        }
-        _ => return None,
-    }
-    for (addr, vpc_id) in add {
-        let addr = addr
-            .and_then(Value::as_str)
-            .and_then(|addr| addr.parse::<IpAddr>().ok());
-        found.extend(addr.map(|addr| Address {
-            addr: addr.to_canonical().to_string(),
-            vpc_id,
-        }));
-    }
-    let endpoint = match kind {
-        Kind::NetworkInterface => "eni",
-        Kind::LoadBalancer => "load-balancer",
-        _ => "nat-gateway",
-    };
-    Some((endpoint, found))
 }

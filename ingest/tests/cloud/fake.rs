@@ -43,6 +43,8 @@ enum Paging {
     Token(usize, usize),
     /// Largest `PageSize`.
     Number(usize),
+    /// The answer is the one item.
+    Whole,
 }
 
 /// Call, version, wrapper, item, paging; and the parameter that chooses, if one must be given.
@@ -55,7 +57,7 @@ type List = (
     Option<&'static str>,
 );
 
-const LISTS: [List; 10] = [
+const LISTS: [List; 13] = [
     (
         "DescribeNetworkInterfaces",
         "2014-05-26",
@@ -135,6 +137,30 @@ const LISTS: [List; 10] = [
         "LoadBalancer",
         Paging::Number(100),
         None,
+    ),
+    (
+        "ListLoadBalancers",
+        "2022-04-30",
+        "LoadBalancers",
+        "",
+        Paging::Token(1, 100),
+        None,
+    ),
+    (
+        "ListLoadBalancers",
+        "2020-06-16",
+        "LoadBalancers",
+        "",
+        Paging::Token(1, 100),
+        None,
+    ),
+    (
+        "GetLoadBalancerAttribute",
+        "2020-06-16",
+        "",
+        "",
+        Paging::Whole,
+        Some("LoadBalancerId"),
     ),
 ];
 
@@ -241,17 +267,17 @@ fn give(
     version: &str,
     parameters: &BTreeMap<String, String>,
 ) -> Result<Value, Refused> {
-    let Some((_, of, wrapper, item, paging, chosen)) = LISTS.iter().find(|list| list.0 == call)
-    else {
+    let mut known = LISTS.iter().filter(|list| list.0 == call).peekable();
+    if known.peek().is_none() {
         return refuse(404, "InvalidAction.NotFound", "Specified api is not found");
-    };
-    if *of != version {
+    }
+    let Some((_, of, wrapper, item, paging, chosen)) = known.find(|list| list.1 == version) else {
         return refuse(
             400,
             "InvalidVersion",
             "Specified parameter Version is not valid.",
         );
-    }
+    };
     if parameters.get("RegionId").map(String::as_str) != Some(REGION) {
         return refuse(
             404,
@@ -267,6 +293,7 @@ fn give(
         );
     }
     let key = match chosen {
+        None if call == "ListLoadBalancers" => format!("{call}/{of}"),
         None => call.to_owned(),
         Some(chosen) => match parameters.get(*chosen) {
             Some(value) => format!("{call}/{value}"),
@@ -274,7 +301,8 @@ fn give(
         },
     };
     let mut items = state.items.get(&key).cloned().unwrap_or_default();
-    if let Some(vpc) = parameters.get("VpcId") {
+    let vpc = parameters.get("VpcId");
+    if let Some(vpc) = vpc.or(parameters.get("VpcIds.1")) {
         items.retain(|item| item["VpcId"] == vpc.as_str());
     }
     let number = |name: &str, absent: usize| {
@@ -305,6 +333,11 @@ fn give(
             };
             answer.insert("NextToken".to_owned(), token.into());
             items.into_iter().skip(from).take(size).collect()
+        }
+        Paging::Whole => {
+            let mut whole = items.into_iter().next().unwrap_or_default();
+            whole["RequestId"] = "6F2B".into();
+            return Ok(whole);
         }
         Paging::Number(most) => {
             let (page, size) = (number("PageNumber", 1)?, number("PageSize", 10)?);

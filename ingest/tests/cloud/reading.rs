@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use flowaudit_ingest::Input;
 use flowaudit_ingest::cloud::{
-    Client, ClientSettings, CloudSummary, Kind, SavedSettings, ask, import,
+    Client, ClientSettings, CloudError, CloudSummary, Kind, SavedSettings, ask, import,
 };
 use flowaudit_lake::cloud::credentials::{Chain, Clock, Credentials, Surroundings};
 use flowaudit_lake::table::endpoints::EndpointRow;
@@ -36,8 +36,8 @@ fn client_with(fake: &FakeCloud, keys: Credentials) -> Client {
         sts_endpoint: None,
         clock: Clock::system(),
     };
-    let endpoints =
-        ["ecs", "vpc", "slb"].map(|product| (product.to_owned(), fake.endpoint.clone()));
+    let endpoints = ["ecs", "vpc", "slb", "nlb", "alb"]
+        .map(|product| (product.to_owned(), fake.endpoint.clone()));
     let settings = ClientSettings {
         endpoints: endpoints.into(),
         first_wait: Duration::from_millis(1),
@@ -115,7 +115,34 @@ fn filled() -> Place {
         json!({"LoadBalancerId": "lb-1", "Address": "172.31.0.250", "AddressType": "intranet", "VpcId": "vpc-a"}),
         json!({"LoadBalancerId": "lb-2", "Address": "198.51.100.9", "AddressType": "internet", "VpcId": ""}),
     ]);
+    fake.put("ListLoadBalancers/2022-04-30", vec![json!({
+        "LoadBalancerId": "nlb-1", "LoadBalancerType": "Network", "AddressType": "Internet", "VpcId": "vpc-b",
+        "ZoneMappings": [
+            zone(json!({"PrivateIPv4Address": "172.31.9.1", "PublicIPv4Address": "198.51.100.10", "PrivateIPv4HcStatus": "Healthy", "EniId": "eni-nlb"})),
+            zone(json!({"PrivateIPv4Address": "172.31.9.2", "Ipv6Address": "2001:db8::9"})),
+        ],
+    })]);
+    let listed = |n: usize| json!({"LoadBalancerId": format!("alb-{n:03}"), "AddressType": "Intranet", "VpcId": "vpc-a"});
+    fake.put(
+        "ListLoadBalancers/2020-06-16",
+        (0..ALBS).map(listed).collect(),
+    );
+    for n in 0..ALBS {
+        let mut whole = listed(n);
+        let asks = format!("172.31.8.{}", n + 1);
+        whole["ZoneMappings"] = json!([zone(
+            json!({"Address": format!("172.31.7.{}", n + 1), "IntranetAddress": "", "Ipv4LocalAddresses": [asks]})
+        )]);
+        fake.put(&format!("GetLoadBalancerAttribute/alb-{n:03}"), vec![whole]);
+    }
     Place { dir, lake, fake }
+}
+
+/// More than fit on a page.
+const ALBS: usize = 120;
+
+fn zone(addresses: Value) -> Value {
+    json!({"ZoneId": "cn-hangzhou-h", "VSwitchId": "vsw-1", "LoadBalancerAddresses": [addresses]})
 }
 
 fn at(text: &str) -> DateTime<Utc> {
@@ -154,6 +181,8 @@ fn everything_there_is_comes_into_the_lake() {
         (Kind::NatGateway, 1),
         (Kind::SnatEntry, 1),
         (Kind::LoadBalancer, 2),
+        (Kind::NetworkLoadBalancer, 1),
+        (Kind::ApplicationLoadBalancer, ALBS as u64),
     ];
     assert_eq!(summary.counts, expected.into());
     let limits = summary.limits.join("\n");
@@ -171,8 +200,8 @@ fn everything_there_is_comes_into_the_lake() {
         .iter()
         .map(|row| (row.kind.as_str(), row.addr.as_str(), row.vpc_id.as_deref()))
         .collect();
-    // One for each interface, two of the NAT gateway, two load balancers.
-    assert_eq!(held.len(), INTERFACES + 4);
+    // One for each interface, two of the NAT gateway, two load balancers, four of the network load balancer, two of each application load balancer.
+    assert_eq!(held.len(), INTERFACES + 4 + 4 + 2 * ALBS);
     for one in [
         ("eni", "172.31.0.1", Some("vpc-a")),
         ("eni", "172.31.0.2", Some("vpc-b")),
@@ -180,6 +209,11 @@ fn everything_there_is_comes_into_the_lake() {
         ("nat-gateway", "172.31.0.200", Some("vpc-a")),
         ("load-balancer", "172.31.0.250", Some("vpc-a")),
         ("load-balancer", "198.51.100.9", None),
+        ("load-balancer", "172.31.9.1", Some("vpc-b")),
+        ("load-balancer", "198.51.100.10", None),
+        ("load-balancer", "2001:db8::9", None),
+        ("load-balancer", "172.31.7.120", Some("vpc-a")),
+        ("load-balancer", "172.31.8.120", Some("vpc-a")),
     ] {
         assert!(held.contains(&one), "{one:?}");
     }
@@ -242,6 +276,7 @@ fn a_call_that_is_denied_names_the_right_and_leaves_the_rest() {
         ),
         ("DescribeFlowLogs", "vpc:DescribeFlowLogs"),
         ("DescribeLoadBalancers", "slb:DescribeLoadBalancers"),
+        ("GetLoadBalancerAttribute", "alb:GetLoadBalancerAttribute"),
     ] {
         place.fake.state().denied = [call].into();
         let summary = place.ask("08:10:00");
@@ -255,7 +290,21 @@ fn a_call_that_is_denied_names_the_right_and_leaves_the_rest() {
         assert!(help.contains(&format!("`{action}`")), "{help}");
         assert_eq!(summary.counts[&Kind::NetworkInterface], INTERFACES as u64);
     }
+    // The same name in two products.
+    place.fake.state().denied = ["ListLoadBalancers"].into();
+    let help: Vec<String> = place
+        .ask("08:20:00")
+        .failed
+        .iter()
+        .filter_map(CloudError::help)
+        .collect();
+    assert!(help[0].contains("`nlb:ListLoadBalancers`"), "{help:?}");
+    assert!(help[1].contains("`alb:ListLoadBalancers`"), "{help:?}");
     // What was not shown is not gone.
+    for kind in [Kind::NetworkLoadBalancer, Kind::ApplicationLoadBalancer] {
+        let balancers = place.objects(kind);
+        assert!(balancers.values().all(|row| row.to_slack_ms.is_none()));
+    }
     assert_eq!(place.objects(Kind::FlowLog)["fl-a"].to_slack_ms, None);
     assert_eq!(place.objects(Kind::SecurityGroup)["sg-0"].to_slack_ms, None);
 }
