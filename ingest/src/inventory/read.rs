@@ -178,10 +178,20 @@ pub fn read(
             problems.push(Problem::note(&name, message));
             None
         }
-        (_, Some(said)) => Some(checked(&name, us(said), latest, problems)?),
+        (_, Some(said)) => {
+            let is_seen = settings.declared_from.is_none();
+            if is_seen && us(said) > us(now).saturating_add(SKEW_US) {
+                let text = said.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+                let message = format!("cannot be from {text}: that is yet to come");
+                let help = "say when it was made with `--at`; nothing of it was used";
+                problems.push(Problem::failed(&name, message, help));
+                return None;
+            }
+            Some(checked(&name, us(said), latest, problems)?)
+        }
         (Content::Watch(_) | Content::Past { .. }, None) => None,
         (Content::Snapshot(manifest), None) => {
-            let written = written.unwrap_or(now);
+            let written = written.unwrap_or(now).min(now);
             let at = us(written).max(latest.unwrap_or(i64::MIN));
             let from_file = *located != Located::Stdin && !manifest.objects.is_empty();
             if from_file {
@@ -307,6 +317,13 @@ fn text_from(name: &str, input: impl Read, max: u64) -> Result<(String, bool), P
             name,
             format!("holds more than {max} bytes"),
             "import it in parts; nothing of it was used",
+        ));
+    }
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err(Problem::failed(
+            name,
+            "is written in UTF-16, as PowerShell does where output goes to a file",
+            "write it as UTF-8, as with `| Out-File -Encoding utf8`; nothing of it was used",
         ));
     }
     let valid = match std::str::from_utf8(&bytes) {

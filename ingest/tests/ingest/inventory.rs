@@ -10,7 +10,7 @@ use flowaudit_lake::table::endpoints::EndpointRow;
 use flowaudit_lake::table::objects::ObjectRow;
 use flowaudit_rules::kubernetes::{self, Body};
 
-use crate::common::{Place, gzip, now};
+use crate::common::{Place, gzip};
 
 fn at(text: &str) -> DateTime<Utc> {
     format!("2026-11-24T{text}Z").parse().unwrap()
@@ -31,7 +31,9 @@ impl Place {
         settings: &ImportSettings,
     ) -> Result<ImportSummary, IngestError> {
         let inputs: Vec<Input> = paths.iter().map(|path| Input::from(*path)).collect();
-        import(&self.lake, &inputs, settings, now())
+        // After all that is seen here, files that are written now included.
+        let now = "2099-01-01T00:00:00Z".parse().unwrap();
+        import(&self.lake, &inputs, settings, now)
     }
 
     #[track_caller]
@@ -438,7 +440,8 @@ fn times_of_files() {
 fn what_cannot_be_used_is_named_with_its_line_and_the_rest_is_used() {
     let place = Place::new();
     place.file("dir/a.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: x, name: y}\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n");
-    place.file("dir/b.json", b"\xff\xfe\0\0");
+    place.file("dir/b.json", b"\xff\xff\0\0");
+    place.file("dir/bom.json", b"\xff\xfe{\0}\0");
     place.file("dir/c.yaml", "");
     place.file("dir/d.json.gz", &gzip(world())[..200]);
     place.file("dir/logs.txt", "not inventory");
@@ -474,6 +477,7 @@ fn what_cannot_be_used_is_named_with_its_line_and_the_rest_is_used() {
         [
             "dir` holds 1 other or hidden files, left out",
             "b.json` is not text: byte 0 is not UTF-8",
+            "bom.json` is written in UTF-16, as PowerShell does where output goes to a file",
             "c.yaml` holds no Kubernetes object",
             "d.json.gz` is cut off: its packed data ends too early",
         ]
@@ -483,6 +487,26 @@ fn what_cannot_be_used_is_named_with_its_line_and_the_rest_is_used() {
         .try_import(&[&place.path("none")], &settings(""))
         .unwrap_err();
     assert!(error.is_usage());
+}
+
+#[test]
+fn nothing_was_seen_at_a_time_that_is_yet_to_come() {
+    let place = Place::new();
+    let path = place.file("2136-11-24T08-00-00Z.yaml", world());
+    let summary = place.try_import(&[&path], &settings("")).unwrap();
+    let problem = summary.problems[0].to_string();
+    let said = "cannot be from 2136-11-24T08:00:00Z: that is yet to come";
+    assert!(problem.ends_with(said), "{problem}");
+    assert_eq!((summary.commit, place.endpoints().len()), (None, 0));
+    let wanted = ImportSettings {
+        declared_from: Some("2136-11-24T08:00:00Z".parse().unwrap()),
+        ..settings("")
+    };
+    let summary = place.try_import(&[&path], &wanted).unwrap();
+    assert!(
+        summary.commit.is_some(),
+        "what is wanted may be wanted later"
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Pods, nodes, namespaces and Services: from the tree to the cluster model.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::field::{Field, Notes};
 use super::metadata::{self, Metadata};
@@ -62,6 +62,10 @@ pub(crate) fn pod(common: &Metadata, root: &Field<'_, '_>, notes: &mut Notes<'_>
         let text = field.short_text(NAME_LENGTH_MAX, notes);
         text.filter(|text| !text.is_empty()).map(str::to_owned)
     };
+    let own = addresses(&status, "podIPs", "podIP", notes);
+    let of_host = addresses(&status, "hostIPs", "hostIP", notes);
+    // Where only the status was sent, the addresses tell.
+    let shares = own.iter().any(|address| of_host.contains(address));
     let mut ports = Vec::new();
     container_ports(&spec.get("containers"), false, &mut ports, notes);
     container_ports(&spec.get("initContainers"), true, &mut ports, notes);
@@ -70,10 +74,10 @@ pub(crate) fn pod(common: &Metadata, root: &Field<'_, '_>, notes: &mut Notes<'_>
         name: common.name.clone(),
         uid: common.uid.clone(),
         labels: common.labels.clone(),
-        addresses: addresses(&status, "podIPs", "podIP", notes),
-        host_addresses: addresses(&status, "hostIPs", "hostIP", notes),
+        addresses: own,
+        host_addresses: of_host,
         ports,
-        host_network: spec.get("hostNetwork").bool(notes).unwrap_or(false),
+        host_network: spec.get("hostNetwork").bool(notes).unwrap_or(false) || shares,
         node: short(spec.get("nodeName"), notes),
         service_account: short(spec.get("serviceAccountName"), notes)
             .or_else(|| short(spec.get("serviceAccount"), notes)),
@@ -104,20 +108,24 @@ fn addresses(status: &Field<'_, '_>, many: &str, one: &str, notes: &mut Notes<'_
     found
 }
 
-/// An address. One that cannot be read is reported and left out, not the object it stands in.
+/// An address. One that cannot be read, or that nobody can have alone, is reported and left out, not the object it stands in.
 pub(crate) fn address(field: &Field<'_, '_>, notes: &mut Notes<'_>) -> Option<IpAddr> {
     let text = field
         .short_text(64, notes)
         .filter(|text| !text.is_empty())?;
     let parsed = cidr::parse_address(text).map(|address| address.to_canonical());
-    if parsed.is_none() {
-        notes.warn(
-            field,
-            format!("`{text}` is not an address and was left out"),
-            None,
-        );
-    }
-    parsed
+    let is_held = |address: &IpAddr| {
+        let nobodys = address.is_unspecified() || address.is_loopback() || address.is_multicast();
+        !nobodys && *address != IpAddr::V4(Ipv4Addr::BROADCAST)
+    };
+    let wrong = match &parsed {
+        None => "not an address",
+        Some(address) if !is_held(address) => "no address that one alone can have",
+        Some(_) => return parsed,
+    };
+    let message = format!("`{text}` is {wrong} and was left out");
+    notes.warn(field, message, None);
+    None
 }
 
 fn container_ports(

@@ -136,6 +136,11 @@ impl Reader<'_> {
             }
             return;
         };
+        if kind == "Status" && api_version == Some("v1") {
+            let said = value.text("message").or(value.text("reason"));
+            let said = shorten(said.unwrap_or("no message"));
+            return self.refuse(line, format!("the API server refused to answer: {said}"));
+        }
         if let Some(item_kind) = kind.strip_suffix("List")
             && (value.get("items").is_some() || is_list_kind(item_kind))
         {

@@ -147,6 +147,42 @@ fn an_address_or_time_that_cannot_be_read_costs_itself_only() {
     assert!(matches!(&manifest.objects[0].body, Body::Pod(pod) if pod.addresses.is_empty()));
 }
 
+#[test]
+fn an_address_that_nobody_can_have_alone_is_left_out() {
+    for address in [
+        "0.0.0.0",
+        "::",
+        "127.0.0.1",
+        "::1",
+        "224.0.0.1",
+        "255.255.255.255",
+    ] {
+        let text = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nstatus: {{podIP: \"{address}\"}}\n"
+        );
+        let message = format!(
+            "f.yaml:4: warning: Pod a: status.podIP: `{address}` is no address that one alone can have and was left out"
+        );
+        let manifest = check(&text, &["Pod default/a"], &[&message]);
+        assert!(matches!(&manifest.objects[0].body, Body::Pod(pod) if pod.addresses.is_empty()));
+    }
+}
+
+/// A status that was sent alone does not say `hostNetwork`.
+#[test]
+fn a_pod_with_the_address_of_its_node_is_on_the_nodes_network() {
+    assert!(!pod_of(FULL_POD).host_network);
+    let text = FULL_POD.replace("hostIP: 192.168.0.1", "hostIP: 10.0.0.9");
+    assert!(pod_of(&text).host_network);
+}
+
+#[test]
+fn a_refusal_of_the_api_server_is_no_object() {
+    let text = r#"{"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "pods is forbidden", "code": 403}"#;
+    let message = "f.yaml:1: error: the API server refused to answer: pods is forbidden";
+    check(text, &[], &[message]);
+}
+
 const OTHERS: &str = r#"
 apiVersion: v1
 kind: Namespace
