@@ -304,6 +304,7 @@ fn pod_row(pod: u64) -> EndpointRow {
             port(workload)
         )),
         service_account: None,
+        eni_id: None,
         evidence: "bench".into(),
     }
 }

@@ -44,6 +44,7 @@ fn row(name: String, number: u32, from: i64, to: Option<i64>) -> EndpointRow {
         node: Some(format!("n{}", number / 100)),
         container_ports: None,
         service_account: None,
+        eni_id: None,
         evidence: String::new(),
     }
 }

@@ -320,6 +320,7 @@ mod tests {
             node: None,
             container_ports: None,
             service_account: None,
+            eni_id: None,
             evidence: String::new(),
         }
     }

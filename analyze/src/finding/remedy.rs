@@ -325,6 +325,7 @@ mod tests {
             node: None,
             container_ports: None,
             service_account: None,
+            eni_id: None,
             evidence: "snapshot".into(),
         }
     }

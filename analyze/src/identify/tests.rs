@@ -26,6 +26,7 @@ fn pod(name: &str, from: i64, to: Option<i64>, slack_ms: Option<i64>) -> Endpoin
         node: Some("n1".into()),
         container_ports: None,
         service_account: None,
+        eni_id: None,
         evidence: "snapshot".into(),
     }
 }

@@ -224,6 +224,7 @@ pub(crate) fn pod(app: &str, addr: &str, from: i64, to: Option<i64>) -> Endpoint
         container_ports: Some(r#"[{"port":6379,"protocol":"TCP","owner":"container"}]"#.into())
             .filter(|_| app == "redis"),
         service_account: None,
+        eni_id: None,
         evidence: "test".into(),
     }
 }

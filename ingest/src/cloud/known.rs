@@ -239,6 +239,7 @@ fn endpoint_rows(subject: &Subject, intervals: &[Interval<'_, String>]) -> Vec<E
                 node: None,
                 container_ports: None,
                 service_account: None,
+                eni_id: None,
                 evidence: evidence(interval.start, interval.end),
             });
         }

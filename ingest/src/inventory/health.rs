@@ -10,9 +10,10 @@ use flowaudit_lake::{Lake, LakeError, Table, read};
 use flowaudit_rules::evaluate::Engine;
 use flowaudit_rules::kubernetes::{self, Body};
 
+use super::contradiction::Contradiction;
 use super::live::watch_of;
 use super::over_time::Rests;
-use super::rows::{Contradiction, Known, LEDGER_KIND, is_ledger};
+use super::rows::{Known, LEDGER_KIND, is_ledger};
 use crate::cloud::{self, flow_logs};
 
 /// The reason of gaps of the inventory.

@@ -6,6 +6,7 @@
 //! known differently are analysed again ([`change`]).
 
 pub mod history;
+pub mod interfaces;
 pub mod ledger;
 pub mod sighting;
 pub mod watch;
@@ -14,6 +15,7 @@ pub mod live;
 pub mod past;
 
 pub mod change;
+pub mod contradiction;
 pub mod rows;
 mod span;
 
@@ -36,11 +38,12 @@ use flowaudit_lake::{Conflict, Lake, LakeError, Partition, Table};
 use flowaudit_rules::kubernetes::{Body, Issue, Object};
 use flowaudit_rules::terway::PodName;
 
+pub use contradiction::{Against, Contradiction};
 pub use ledger::Coverage;
-pub use rows::{Against, Contradiction};
 pub use who::{HeldBy, who};
 
 use self::history::{By, Facts};
+use self::interfaces::SeenEni;
 use self::ledger::{Covered, Subject};
 use self::past::quiet::Quiet;
 use self::read::{Content, LeftOut, Part};
@@ -201,6 +204,8 @@ pub(crate) struct Moment {
     covered: Covered,
     /// When networks of pods were gone.
     returned: Vec<(PodName, i64)>,
+    /// PodENIs, and when they were seen.
+    interfaces: Vec<(i64, SeenEni)>,
     /// Whatever else was wanted of these groups and kinds is so no longer.
     only: BTreeSet<(String, String)>,
 }
@@ -272,6 +277,8 @@ pub(crate) fn moments(parts: &[Part], coverage: Coverage) -> BTreeMap<Option<i64
 impl Moment {
     fn see(&mut self, object: &Object, at: i64, by: By) {
         self.take_back(object);
+        let seen = interfaces::seen(object).map(|seen| (at, seen));
+        self.interfaces.extend(seen);
         self.held.extend(
             sighting::held(object, at)
                 .into_iter()
@@ -387,6 +394,9 @@ pub(crate) fn learn(known: &mut Known, at: Option<i64>, moment: &Moment) {
         });
         known.at = known.at.max(*returned);
     }
+    for (seen, pod_eni) in &moment.interfaces {
+        known.interfaces.see(*seen, pod_eni);
+    }
     let Some(at) = at else { return };
     let covered = wanted::covered(known, moment);
     for (holder, history) in &mut known.holders {
@@ -404,7 +414,9 @@ pub(crate) fn learn(known: &mut Known, at: Option<i64>, moment: &Moment) {
 
 /// The VPC that all of a cluster's addresses were said to be in.
 fn only_vpc(rows: &[EndpointRow]) -> Option<String> {
-    let mut vpcs = rows.iter().filter_map(|row| row.vpc_id.as_ref());
+    // That of an interface is not the cluster's.
+    let rows = rows.iter().filter(|row| row.eni_id.is_none());
+    let mut vpcs = rows.filter_map(|row| row.vpc_id.as_ref());
     let first = vpcs.next()?;
     vpcs.all(|vpc| vpc == first).then(|| first.clone())
 }
@@ -436,8 +448,11 @@ fn merge_into(
         contradictions,
     } = known.to_rows(&settings.cluster);
     let vpc = settings.vpc.clone().or_else(|| only_vpc(&old_endpoints));
-    for row in endpoints.iter_mut().filter(|_| vpc.is_some()) {
-        row.vpc_id.clone_from(&vpc);
+    let has_own = |row: &EndpointRow| row.eni_id.is_some() && row.vpc_id.is_some();
+    for row in endpoints.iter_mut().filter(|row| !has_own(row)) {
+        if vpc.is_some() {
+            row.vpc_id.clone_from(&vpc);
+        }
     }
     endpoints.sort();
     old_endpoints.sort();

@@ -178,6 +178,7 @@ pub(super) mod tests {
             node: Some("n1".into()),
             container_ports: None,
             service_account: None,
+            eni_id: None,
             evidence: r#"{"by":["snapshot","watch"],"last_seen":"2026-11-24T08:00:00Z"}"#.into(),
         }
     }

@@ -16,7 +16,9 @@ use flowaudit_rules::cluster::{Owner, Owners, Pod, workload_of};
 use flowaudit_rules::kubernetes::{self, Body};
 use serde::{Deserialize, Serialize};
 
+use super::contradiction::{Against, Contradiction, settle};
 use super::history::{By, Facts, History, Interval, Run};
+use super::interfaces::{Claim, Interface, Interfaces};
 use super::ledger::{Covered, Ledger, Subject};
 use super::sighting::{self, Holder, HolderKind, Shape, us};
 use super::span::Span;
@@ -40,6 +42,8 @@ pub struct Known {
     pub origins: BTreeMap<(Subject, String), String>,
     /// When the networks of pods were gone, by uid.
     pub returned: BTreeMap<String, Returned>,
+    /// Interfaces that are pods' own.
+    pub interfaces: Interfaces,
     /// Rows that others wrote, security groups for instance; they stay as they are.
     pub others: (Vec<EndpointRow>, Vec<ObjectRow>),
 }
@@ -53,30 +57,6 @@ pub struct Returned {
     pub name: String,
     /// When, microseconds since the epoch.
     pub at: i64,
-}
-
-/// What cannot be true beside each other.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Contradiction {
-    /// The address.
-    pub addr: String,
-    /// Name of a holder that surely held it all the time, `namespace/name`.
-    pub holder: String,
-    /// What speaks against it.
-    pub against: Against,
-    /// From when on, microseconds since the epoch.
-    pub from_us: i64,
-    /// Until when, microseconds since the epoch.
-    pub to_us: i64,
-}
-
-/// What speaks against a holder.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Against {
-    /// Another one surely held the address at the same time.
-    Holder(String),
-    /// Terway says that its network was gone.
-    Returned,
 }
 
 /// What a row rests on.
@@ -101,6 +81,15 @@ struct Evidence {
     came: bool,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     dated_by: BTreeSet<By>,
+    /// When its interface was first and last seen to be its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bound: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    /// When it was gone, where nobody may have seen who had the address next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    left: Option<DateTime<Utc>>,
+    /// The VPC of its interface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    vpc: Option<String>,
     /// Kind and name of the controller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     owner: Option<(String, String)>,
@@ -139,6 +128,21 @@ impl Known {
 
     fn restore_holder(&mut self, row: &EndpointRow) -> Option<()> {
         let (holder, run, facts) = read_back(row)?;
+        let is_further = run.by.iter().eq([&By::PodEni]);
+        if let Some(interface) = interface_of(row) {
+            let evidence: Evidence = serde_json::from_str(&row.evidence).ok()?;
+            let bound = evidence.bound.map(|(first, last)| (us(first), us(last)));
+            let claim = Claim {
+                interface,
+                bound: bound.unwrap_or((run.first, run.last)),
+                left: evidence.left.map(us).or(facts.gone.filter(|_| is_further)),
+            };
+            self.interfaces.claim(holder.clone(), claim);
+        }
+        if is_further {
+            // It is made anew of what is known of its pod.
+            return Some(());
+        }
         let covering = self.ledger.covering(&holder.subject);
         let history = self.holders.entry(holder).or_default();
         history.learn(&facts);
@@ -212,8 +216,13 @@ impl Known {
         rows.objects.extend(self.ledger_rows(cluster));
         self.take_back();
         let owners = self.owners();
+        let further = self.further();
         let mut by_addr: BTreeMap<&str, Vec<Draft<'_>>> = BTreeMap::new();
-        for (holder, history) in &self.holders {
+        let shown = self.holders.iter();
+        let shown = shown.map(|(holder, history)| (holder, history, self.interfaces.of(holder)));
+        let further = further.iter();
+        let further = further.map(|one| (&one.holder, &one.history, Some(&one.claim)));
+        for (holder, history, claim) in shown.chain(further) {
             let covering = self.ledger.covering(&holder.subject);
             let drafts = by_addr.entry(&holder.addr).or_default();
             if let Some((from_us, to_us)) = history.returned_too_early() {
@@ -229,7 +238,7 @@ impl Known {
                 history
                     .intervals(&covering)
                     .into_iter()
-                    .map(|interval| Draft::new(holder, history, interval)),
+                    .map(|interval| Draft::new(holder, history, interval, claim)),
             );
         }
         for (addr, mut drafts) in by_addr {
@@ -378,20 +387,29 @@ pub(super) struct Draft<'k> {
     pub(super) run: &'k Run<Shape>,
     pub(super) facts: Facts,
     pub(super) span: Span,
+    pub(super) interface: Option<&'k Interface>,
+    pub(super) bound: Option<(i64, i64)>,
 }
 
 impl<'k> Draft<'k> {
-    fn new(holder: &'k Holder, history: &History<Shape>, interval: Interval<'k, Shape>) -> Self {
+    fn new(
+        holder: &'k Holder,
+        history: &History<Shape>,
+        interval: Interval<'k, Shape>,
+        claim: Option<&'k Claim>,
+    ) -> Self {
         Draft {
             holder,
             run: interval.run,
             facts: history.facts(),
             span: Span::of(&interval),
+            interface: claim.map(|claim| &claim.interface),
+            bound: claim.map(|claim| claim.bound),
         }
     }
 
     /// Whether no one else can hold the address at the same time.
-    fn is_exclusive(&self) -> bool {
+    pub(super) fn is_exclusive(&self) -> bool {
         self.holder.kind == HolderKind::Pod && !self.run.content.host_network
     }
 
@@ -420,7 +438,7 @@ impl<'k> Draft<'k> {
         });
         EndpointRow {
             addr: addr.clone(),
-            vpc_id: None,
+            vpc_id: self.interface.and_then(|interface| interface.vpc.clone()),
             valid_from_us: self.span.start,
             valid_to_us: Some(self.span.end),
             from_slack_ms: self.span.slack_before_ms(),
@@ -437,60 +455,34 @@ impl<'k> Draft<'k> {
             node: shape.node.clone(),
             container_ports: shape.container_ports.clone(),
             service_account: shape.service_account.clone(),
+            eni_id: self.interface.map(|interface| interface.id.clone()),
             evidence: self.evidence(),
         }
     }
 
     fn evidence(&self) -> String {
         let facts = &self.facts;
+        let is_alone = self.bound.is_some() && self.run.by.iter().eq([&By::PodEni]);
+        let gone = facts.gone.map(time);
         let evidence = Evidence {
             by: self.run.by.clone(),
             first_seen: time(self.run.first),
             last_seen: time(self.run.last),
             started: facts.starts.iter().copied().map(time).collect(),
             not_before: facts.not_before.map(time),
-            gone: facts.gone.map(time),
+            gone: gone.filter(|_| !is_alone),
+            left: gone.filter(|_| is_alone),
             lingers: facts.lingers.map(time),
             open_end: facts.open_end,
             returned: facts.returned.map(time),
             came: facts.came,
             dated_by: facts.dated_by.clone(),
+            bound: self.bound.map(|(first, last)| (time(first), time(last))),
+            vpc: self.interface.and_then(|interface| interface.vpc.clone()),
             owner: self.run.content.owner.clone(),
         };
         serde_json::to_string(&evidence).unwrap_or_default()
     }
-}
-
-/// Lets the holders of one address follow each other; what cannot all be true is returned.
-fn settle(addr: &str, drafts: &mut [Draft<'_>]) -> Vec<Contradiction> {
-    drafts.sort_by(|a, b| {
-        (a.span.start, a.span.end, a.holder).cmp(&(b.span.start, b.span.end, b.holder))
-    });
-    let mut contradictions = Vec::new();
-    for index in 0..drafts.len() {
-        let (before, after) = drafts.split_at_mut(index + 1);
-        let Some(earlier) = before.last_mut().filter(|draft| draft.is_exclusive()) else {
-            continue;
-        };
-        for later in after.iter_mut().filter(|draft| draft.is_exclusive()) {
-            if later.holder.subject == earlier.holder.subject {
-                continue;
-            }
-            let (from_us, to_us) = (later.span.start, earlier.span.end.min(later.span.end));
-            if !earlier.span.hand_over_to(&mut later.span) {
-                contradictions.push(Contradiction {
-                    addr: addr.to_owned(),
-                    holder: earlier.holder.title(),
-                    against: Against::Holder(later.holder.title()),
-                    from_us,
-                    to_us,
-                });
-            } else if from_us > to_us {
-                break;
-            }
-        }
-    }
-    contradictions
 }
 
 /// What a row of the inventory says; nothing where others wrote it.
@@ -522,6 +514,14 @@ pub(super) fn read_back(row: &EndpointRow) -> Option<(Holder, Run<Shape>, Facts)
         by: evidence.by,
     };
     Some((holder, run, facts))
+}
+
+/// The interface that the holder of a row has to itself.
+pub(super) fn interface_of(row: &EndpointRow) -> Option<Interface> {
+    let id = row.eni_id.clone()?;
+    let evidence: Option<Evidence> = serde_json::from_str(&row.evidence).ok();
+    let vpc = evidence.and_then(|evidence| evidence.vpc);
+    Some(Interface { id, vpc })
 }
 
 pub(super) fn is_ledger(row: &ObjectRow) -> bool {

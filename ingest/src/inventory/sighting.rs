@@ -141,6 +141,12 @@ pub fn subject(object: &Object) -> Subject {
 /// Who held which address, as far as the object, seen at `at`, says.
 #[must_use]
 pub fn held(object: &Object, at: i64) -> Vec<Held> {
+    held_with(object, at, &[])
+}
+
+/// The same, of a pod that has `further` addresses, which its status does not show.
+#[must_use]
+pub fn held_with(object: &Object, at: i64, further: &[std::net::IpAddr]) -> Vec<Held> {
     let subject = subject(object);
     let holder = |kind, addr: &std::net::IpAddr| Holder {
         kind,
@@ -178,6 +184,13 @@ pub fn held(object: &Object, at: i64) -> Vec<Held> {
             let (at, facts) = pod_held(pod, at);
             if at.is_some() || facts.lingers.is_some() || facts.open_end {
                 add(HolderKind::Pod, addresses, &pod_shape(pod), at, &facts);
+                // Before its network is made it has no address at all.
+                let is_made = !pod.addresses.is_empty() || !facts.starts.is_empty();
+                if is_made && !pod.host_network {
+                    let is_further = |addr: &&std::net::IpAddr| !addresses.contains(addr);
+                    let further: Vec<_> = further.iter().filter(is_further).copied().collect();
+                    add(HolderKind::Pod, &further, &pod_shape(pod), at, &facts);
+                }
             }
         }
         Body::Node(node) => add(

@@ -39,6 +39,8 @@ table! {
         container_ports: Json or "none declared",
         /// The service account of the pod.
         service_account: Key or "not a pod, or not known",
+        /// The elastic network interface that is the holder's own, as `eni_id` of `flows`.
+        eni_id: Key or "it has none of its own, or not known",
         /// Where this is known from.
         evidence: Key,
     }

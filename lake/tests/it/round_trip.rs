@@ -42,7 +42,7 @@ fn endpoint() -> impl Strategy<Value = EndpointRow> {
                 node,
                 container_ports,
                 service_account,
-                _,
+                eni_id,
             ] = options;
             let [valid_to_us, from_slack_ms, to_slack_ms] = numbers;
             EndpointRow {
@@ -64,6 +64,7 @@ fn endpoint() -> impl Strategy<Value = EndpointRow> {
                 node,
                 container_ports,
                 service_account,
+                eni_id,
                 evidence,
             }
         },

@@ -68,7 +68,18 @@ pub struct PodEni {
     /// Whether the addresses are the pod's now. Fixed ones outlive it.
     pub is_bound: bool,
     /// The interfaces with their addresses.
-    pub allocations: Vec<(String, Vec<IpAddr>)>,
+    pub allocations: Vec<Allocation>,
+}
+
+/// An interface of a `PodENI`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Allocation {
+    /// The interface, as the flow log's `eni-id`.
+    pub eni: String,
+    /// Its VPC, where it is written.
+    pub vpc: Option<String>,
+    /// Its addresses, at most one of each family.
+    pub addresses: Vec<IpAddr>,
 }
 
 pub(crate) fn node(root: &Field<'_, '_>, notes: &mut Notes<'_>) -> TerwayNode {
@@ -139,13 +150,21 @@ pub(crate) fn pod_eni(root: &Field<'_, '_>, notes: &mut Notes<'_>) -> PodEni {
     let many = spec.get("allocations");
     let mut add = |allocation: &Field<'_, '_>, notes: &mut Notes<'_>| {
         let eni = allocation.get("eni");
-        let Some(eni) = short(&eni.get("id"), notes) else {
+        let (id, vpc) = (
+            short(&eni.get("id"), notes),
+            short(&eni.get("vpcID"), notes),
+        );
+        let Some(id) = id else {
             return;
         };
         let found = ["ipv4", "ipv6"]
             .into_iter()
             .filter_map(|family| address(&allocation.get(family), notes));
-        pod_eni.allocations.push((eni, found.collect()));
+        pod_eni.allocations.push(Allocation {
+            eni: id,
+            vpc,
+            addresses: found.collect(),
+        });
     };
     for allocation in many.items(notes) {
         add(&allocation, notes);
@@ -236,11 +255,13 @@ pub(crate) fn print_pod_eni(pod_eni: &PodEni) -> (Value, Value, Value) {
     let allocations: Vec<Value> = pod_eni
         .allocations
         .iter()
-        .map(|(eni, addresses)| {
+        .map(|allocation| {
+            let addresses = &allocation.addresses;
             let of = |v6: bool| addresses.iter().find(|addr| addr.is_ipv6() == v6);
             let text = |addr: &IpAddr| addr.to_string();
+            let eni = prune(json!({ "id": allocation.eni, "vpcID": allocation.vpc }));
             prune(json!({
-                "eni": { "id": eni }, "ipv4": of(false).map(text), "ipv6": of(true).map(text),
+                "eni": eni, "ipv4": of(false).map(text), "ipv6": of(true).map(text),
             }))
         })
         .collect();

@@ -13,7 +13,7 @@ use crate::kubernetes::field::{Field, Notes};
 use crate::kubernetes::{Body, Object};
 use crate::reading::Engine;
 
-pub use binding::{Binding, NodeRuntime, PodEni, PodName, TerwayNode};
+pub use binding::{Allocation, Binding, NodeRuntime, PodEni, PodName, TerwayNode};
 
 /// The namespace and name of Terway's ConfigMap.
 pub(crate) const CONFIG: (&str, &str) = ("kube-system", "eni-config");

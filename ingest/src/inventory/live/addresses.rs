@@ -16,7 +16,8 @@ use crate::inventory::sighting::{self, Held, us};
 impl State {
     /// Which addresses the object holds.
     pub(super) fn hold(&mut self, name: &Name, entry: &mut Entry, object: &Object, seen: Seen) {
-        let held = sighting::held(object, seen.at);
+        let further = self.own_addresses(name, entry);
+        let held = sighting::held_with(object, seen.at, &further);
         let pod = match &object.body {
             Body::Pod(pod) => Some(pod),
             Body::Node(_) | Body::Service(_) => None,
@@ -91,16 +92,19 @@ impl State {
         let finished = held.at.filter(|seen| is_finished || *seen < at);
         let finished = finished.filter(|_| !held.facts.open_end);
         let look = self.words.look(&held.shape);
+        // What a pod does not show of itself, a PodENI does.
+        let is_shown = pod.is_none_or(|pod| pod.host_network || pod.addresses.contains(&addr));
+        let interface = pod.and_then(|_| self.interface(name, &entry.uid, addr));
         let own = |hold: &Hold| hold.kind == held.holder.kind && hold.addr == addr;
         let known = entry.holds.iter().position(own);
         let (mut before, mut is_other) = (None, false);
-        let mut came = watched;
+        let mut came = watched && (is_shown || self.watches_enis(Some(at)));
         let hold = match known.map(|number| entry.holds.swap_remove(number)) {
             Some(mut hold) => {
                 hold.began(held.facts.starts.first().copied());
                 hold.anew = hold.anew.max(held.facts.starts.last().copied());
                 hold.not_before = hold.not_before.max(held.facts.not_before);
-                if !hold.by.contains(&By::Live) {
+                if is_shown && !hold.by.contains(&By::Live) {
                     hold.by = Arc::new(hold.by.union(&self.live).copied().collect());
                 }
                 let ready = pod.and_then(|pod| pod.times.ready_to_start).map(us);
@@ -144,7 +148,8 @@ impl State {
                     uid: Arc::clone(&entry.uid),
                     addr,
                     look,
-                    by: Arc::clone(&self.live),
+                    interface: None,
+                    by: Arc::clone(if is_shown { &self.live } else { &self.further }),
                     first,
                     last: listed,
                     start: None,
@@ -164,6 +169,10 @@ impl State {
             }
         };
         self.is_changed = true;
+        if interface.is_some() && hold.interface != interface {
+            hold.interface = interface;
+            hold.published = None;
+        }
         hold.lingers = held.facts.lingers;
         if let Some(finished) = finished {
             // What it looked like when it finished is not known, if that was another look.

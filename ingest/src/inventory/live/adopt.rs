@@ -14,7 +14,7 @@ use super::hold::{Closed, End, Hold};
 use super::resync::{kind_of, watch_of};
 use super::state::{Entry, State};
 use super::version::Version;
-use crate::inventory::rows::{is_ledger, read_back};
+use crate::inventory::rows::{interface_of, is_ledger, read_back};
 use crate::inventory::sighting::HolderKind;
 use crate::inventory::span::Span;
 
@@ -95,6 +95,7 @@ impl State {
             uid: uid.into(),
             addr,
             look: self.words.look(&run.content),
+            interface: interface_of(row).map(Arc::new),
             by: Arc::new(run.by),
             first: run.first.max(span.start),
             last: Some(span.end),

@@ -9,6 +9,7 @@ use flowaudit_rules::cluster::Owners;
 
 use super::compact::{Look, Name};
 use crate::inventory::history::{By, Facts, Run, returned_after};
+use crate::inventory::interfaces::Interface;
 use crate::inventory::ledger::Subject;
 use crate::inventory::rows::Draft;
 use crate::inventory::sighting::{Holder, HolderKind};
@@ -25,6 +26,8 @@ pub(super) struct Hold {
     pub(super) uid: Arc<str>,
     pub(super) addr: IpAddr,
     pub(super) look: Look,
+    /// The interface that it has to itself.
+    pub(super) interface: Option<Arc<Interface>>,
     pub(super) by: Arc<BTreeSet<By>>,
     /// When it was first seen so.
     pub(super) first: i64,
@@ -56,6 +59,11 @@ impl Hold {
     /// Whether no one else can hold the address at the same time.
     pub(super) fn is_exclusive(&self) -> bool {
         self.kind == HolderKind::Pod && !self.look.host_network
+    }
+
+    /// Whether only a PodENI shows the address, and its pod another one.
+    pub(super) fn is_further(&self) -> bool {
+        self.by.iter().eq([&By::PodEni])
     }
 
     /// When it began to surely hold.
@@ -136,6 +144,8 @@ impl Hold {
             run: &run,
             facts,
             span,
+            interface: self.interface.as_deref(),
+            bound: None,
         };
         draft.row(cluster, owners)
     }
@@ -222,7 +232,10 @@ impl Closed {
         }
         self.returned = Some(at);
         if let Some(back) = returned_after(at, self.hold.anew, self.span.end) {
-            self.end = End::Gone(back);
+            // Whoever had the address next may not have been seen, where its end was not.
+            if self.end != End::Unsaid {
+                self.end = End::Gone(back);
+            }
             self.span.high = Some(self.span.high.map_or(back, |high| high.min(back)));
         }
     }

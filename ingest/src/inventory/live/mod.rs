@@ -1,7 +1,7 @@
 //! A live watch of a cluster: what its API server says ([`heard`]), as it comes, becomes who held what and what was declared.
 //!
 //! [`state`] keeps what is open, in words that objects share ([`compact`]): addresses that are held ([`hold`], [`addresses`]), versions
-//! in force ([`version`]), and what has ended lately ([`settled`]). [`resync`] is what can be said after something was missed, [`adopt`] how a
+//! in force ([`version`]), and what has ended lately ([`settled`]). [`own`] is what pods hold on interfaces of their own. [`resync`] is what can be said after something was missed, [`adopt`] how a
 //! run takes up what the lake holds. [`news`] is what the lake does not have yet, and [`recorder`] writes it: what has ended for good once,
 //! what is open as a small file that each commit replaces.
 
@@ -13,6 +13,7 @@ mod settled;
 mod version;
 
 mod addresses;
+mod own;
 mod resync;
 mod state;
 

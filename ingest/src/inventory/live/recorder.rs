@@ -133,7 +133,7 @@ impl<'l> Recorder<'l> {
         let vpc = &mut self.vpc;
         let adopt = |row: &EndpointRow| {
             let is_taken = is_ours(row) && state.adopt_endpoint(row);
-            if is_taken && vpc.is_none() {
+            if is_taken && vpc.is_none() && row.eni_id.is_none() {
                 vpc.clone_from(&row.vpc_id);
             }
             is_taken
@@ -222,7 +222,7 @@ impl<'l> Recorder<'l> {
     ) -> Result<(), LakeError> {
         let (state, cluster) = (&self.state, self.cluster.as_str());
         let of_vpc = |row: EndpointRow| EndpointRow {
-            vpc_id: self.vpc.clone().or(row.vpc_id),
+            vpc_id: row.vpc_id.or_else(|| self.vpc.clone()),
             ..row
         };
         remove(base, batch, Table::Endpoints, &self.endpoints.tails);

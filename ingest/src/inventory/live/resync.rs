@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use super::compact::Name;
 use super::heard::KindId;
 use super::hold::End;
+use super::own::pod_enis;
 use super::state::State;
 use crate::inventory::rows::{LEDGER_GROUP, LEDGER_WATCH};
 
@@ -156,6 +157,12 @@ impl State {
             if let Some(entry) = self.kind(id).objects.remove(&name) {
                 self.end_entry(id, &name, entry, End::Gone(at));
             }
+            if *id == pod_enis() {
+                self.claims.remove(&name);
+            }
+        }
+        if *id == pod_enis() {
+            self.sweep(at);
         }
         let kind = self.kind(id);
         for entry in kind.objects.values_mut() {

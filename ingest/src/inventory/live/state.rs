@@ -9,6 +9,7 @@
 //! | deleted, after it finished (pods); deleted (the others) | the core ends where the kind was last heard, it was gone when this was heard |
 //! | deleted without having finished (pods) | its end is open: its containers may run on (history 5.4.1) |
 //! | a pod's network that is gone (`NodeRuntime`) | the address came back then, of a pod that has finished or whose end is open |
+//! | a PodENI in `Bind` for the pod | its further addresses are held like the one that the pod shows ([`own`](super::own)) |
 //! | a list, after something was missed | see [`resync`](super::resync) |
 //!
 //! A kind was last heard at its last event or bookmark. After a list that is its beginning, until a bookmark comes: what happened
@@ -25,10 +26,12 @@ use flowaudit_rules::terway::NodeRuntime;
 use super::compact::{Name, Words};
 use super::heard::{Heard, KindId};
 use super::hold::{Closed, End, Hold, STATUS_LAG_US};
+use super::own::{Claim, pod_enis};
 use super::resync::{Gap, Watched, WatchedSpan};
 use super::settled::Settled;
 use super::version::{ClosedVersion, Version};
 use crate::inventory::history::{By, SKEW_US};
+use crate::inventory::interfaces;
 use crate::inventory::sighting::{self, us};
 
 /// So long after a list an event shows that what happened meanwhile has all come, if no bookmark does.
@@ -61,6 +64,10 @@ pub(super) struct State {
     owners_gone: usize,
     /// What rows rest on, where they rest on nothing else.
     pub(super) live: Arc<BTreeSet<By>>,
+    /// What rows of further addresses rest on.
+    pub(super) further: Arc<BTreeSet<By>>,
+    /// What PodENIs say, by the names of their pods.
+    pub(super) claims: HashMap<Name, Claim>,
 }
 
 /// One kind.
@@ -119,6 +126,7 @@ impl State {
     pub(super) fn new() -> State {
         State {
             live: Arc::new(BTreeSet::from([By::Live])),
+            further: Arc::new(BTreeSet::from([By::PodEni])),
             ..State::default()
         }
     }
@@ -226,6 +234,9 @@ impl State {
         if let Body::NodeRuntime(runtime) = &object.body {
             self.take_back(runtime);
         }
+        if let Some(pod_eni) = interfaces::seen(object) {
+            self.claim(&name, &pod_eni, seen);
+        }
         self.declare(&id, &name, &mut entry, object, seen);
         if !entry.has_finished {
             self.hold(&name, &mut entry, object, seen);
@@ -312,6 +323,9 @@ impl State {
                 self.settled.end_of_node(&object.name, at);
             }
             self.end_entry(&id, &name, entry, End::Gone(at));
+            if id == pod_enis() {
+                self.unclaim(&name, at, last);
+            }
             return;
         };
         let finished = pod.times.finished.map(|finished| us(finished).min(at));

@@ -9,7 +9,7 @@ use flowaudit_lake::table::endpoints::EndpointRow;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::terway::{runtime, runtimes};
+use super::terway::{enis, pod_eni, runtime, runtimes};
 use super::tests::{Place, S, at, finished, pod, pods};
 use super::*;
 
@@ -36,6 +36,8 @@ pub(super) struct Life {
     pub(super) ending: Ending,
     /// Terway writes down so long after its end that its address is back; not every cluster has it do so.
     pub(super) told: Option<i64>,
+    /// It has interfaces of its own, which its PodENI gives back so long after its end.
+    pub(super) own: Option<i64>,
 }
 
 const END: i64 = 400;
@@ -92,6 +94,31 @@ impl Life {
             _ => {}
         }
         value
+    }
+
+    /// The address of its second interface: that of all pods of a kind, one after the other.
+    fn further(&self) -> String {
+        self.addr.replacen("10.0.", "10.8.", 1)
+    }
+
+    /// From when to when its PodENI gives it that address.
+    fn bound(&self) -> Option<(i64, i64)> {
+        let left = self.terminal().max(self.release) + self.own?;
+        Some((self.start - 1, left))
+    }
+
+    /// Its PodENI at this time.
+    fn eni(&self, second: i64) -> Option<Value> {
+        let (bound, left) = self.bound()?;
+        let phase = match second {
+            _ if second < bound => "",
+            _ if second < left => "Bind",
+            _ => "Detaching",
+        };
+        let uid = format!("uid-{}", self.name);
+        let addrs = [self.addr.as_str(), &self.further()];
+        (self.created() <= second && second < left + 2)
+            .then(|| pod_eni(&self.name, &uid, phase, addrs))
     }
 
     /// What the API server shows of that at this time: from then on, and for five minutes.
@@ -152,13 +179,14 @@ fn lives() -> impl Strategy<Value = Vec<Life>> {
         prop::option::weighted(0.4, 0_i64..70),
         ending,
         prop::option::of(0_i64..4),
+        prop::option::of(0_i64..6),
     );
     let chain = prop::collection::vec(life, 1..9);
     prop::collection::vec(chain, 1..4).prop_map(|chains| {
         let mut lives = Vec::new();
         for (number, chain) in chains.into_iter().enumerate() {
-            let mut free = -20;
-            for (wait, length, lag, relabelled, ending, told) in chain {
+            let (mut free, mut unbound) = (-20, i64::MIN);
+            for (wait, length, lag, relabelled, ending, told, own) in chain {
                 let start = free + wait;
                 let mut life = Life {
                     name: format!("p{number}-{}", lives.len()),
@@ -169,6 +197,7 @@ fn lives() -> impl Strategy<Value = Vec<Life>> {
                     relabelled: relabelled.map(|after| start + lag + after),
                     ending,
                     told,
+                    own: own.filter(|_| unbound < start - 2),
                 };
                 life.relabelled = life.relabelled.filter(|change| *change < life.terminal());
                 free = life.release;
@@ -176,6 +205,7 @@ fn lives() -> impl Strategy<Value = Vec<Life>> {
                     (life.ending, life.release) = (Ending::Lives, 10_000);
                 }
                 let lasts = life.release >= END;
+                unbound = life.bound().map_or(unbound, |(_, left)| left);
                 lives.push(life);
                 if lasts {
                     break;
@@ -218,13 +248,20 @@ pub(super) fn play(place: &mut Place, lives: &[Life], sessions: &[Session]) -> i
         let shown: Vec<Value> = lives.iter().filter_map(|life| life.state(begun)).collect();
         let words = |second| lives.iter().filter_map(move |life| life.word(second));
         let mut told: Vec<_> = words(begun).collect();
+        let owned = |second| lives.iter().map(move |life| life.eni(second));
+        let mut own: Vec<_> = owned(begun).collect();
+        let of_terway = |place: &mut Place, own: &[Option<Value>]| {
+            let own: Vec<Value> = own.iter().flatten().cloned().collect();
+            place.list(&runtimes(), begun, ended, &[runtime(&told)]);
+            place.list(&enis(), begun, ended, &own);
+        };
         let is_first = number.is_multiple_of(2);
         if is_first {
-            place.list(&runtimes(), begun, ended, &[runtime(&told)]);
+            of_terway(place, &own);
         }
         place.list(&pods(), begun, ended, &shown);
         if !is_first {
-            place.list(&runtimes(), begun, ended, &[runtime(&told)]);
+            of_terway(place, &own);
         }
         let mut changes: Vec<(i64, &Life)> = lives
             .iter()
@@ -251,9 +288,18 @@ pub(super) fn play(place: &mut Place, lives: &[Life], sessions: &[Session]) -> i
                 place.put(&runtime(&now), second);
                 told = now;
             }
+            for (was, is) in own.iter_mut().zip(owned(second)) {
+                match (&was, &is) {
+                    (was, Some(is)) if was.as_ref() != Some(is) => place.put(is, second),
+                    (Some(was), None) => place.delete(was, second),
+                    _ => {}
+                }
+                *was = is;
+            }
             if (second - ended) % session.bookmark_every == session.bookmark_every - 1 {
                 place.progress(&pods(), second);
                 place.progress(&runtimes(), second);
+                place.progress(&enis(), second);
             }
             if (second - ended) % session.commit_every == session.commit_every - 1 {
                 place.commit(second);
@@ -266,7 +312,7 @@ pub(super) fn play(place: &mut Place, lives: &[Life], sessions: &[Session]) -> i
         } else if session.is_restart {
             place.restart();
         } else {
-            for kind in [pods(), runtimes()] {
+            for kind in [pods(), runtimes(), enis()] {
                 place.hear(Heard::Lost {
                     kind,
                     at: at(now),
@@ -278,13 +324,24 @@ pub(super) fn play(place: &mut Place, lives: &[Life], sessions: &[Session]) -> i
     now
 }
 
-pub(super) fn check(place: &Place, lives: &[Life], until: i64) {
+/// `watched` is from when on somebody watched all the time up to `until`, if somebody did.
+pub(super) fn check(place: &Place, lives: &[Life], (watched, until): (i64, i64)) {
     let rows = place.endpoints();
     let mut gaps = place.gaps();
     gaps.retain(|gap| gap.source.ends_with("/Pod"));
-    for life in lives {
-        let own: Vec<_> = rows.iter().filter(|row| row.name == life.name).collect();
+    let of_own = lives.iter().filter(|life| life.own.is_some());
+    let further = of_own.map(|life| (life, life.further()));
+    let shown = lives.iter().map(|life| (life, life.addr.clone()));
+    for (life, addr) in shown.chain(further) {
+        let is_further = addr != life.addr;
+        let own = rows.iter().filter(|row| row.name == life.name);
+        let own: Vec<_> = own.filter(|row| row.addr == addr).collect();
         let visible = (life.start + life.lag, life.terminal());
+        let is_shown = rows.iter().any(|row| row.name == life.name);
+        if is_further && own.is_empty() && !(is_shown && watched < life.terminal()) {
+            // Its PodENI was seen by nobody, or the pod only after its end.
+            continue;
+        }
         if own.is_empty() {
             // Nobody could see it: before all, after all, or inside a gap.
             let first = place.objects().iter().map(|row| row.valid_from_us).min();
@@ -410,6 +467,10 @@ proptest! {
     fn no_core_says_what_was_not_so_and_nothing_is_outside(lives in lives(), sessions in sessions()) {
         let mut place = Place::new();
         let until = play(&mut place, &lives, &sessions);
-        check(&place, &lives, until);
+        let watched = match sessions.as_slice() {
+            [only] => only.outage + only.list,
+            _ => i64::MAX,
+        };
+        check(&place, &lives, (watched, until));
     }
 }

@@ -7,6 +7,8 @@ use super::super::read::{Content, LeftOut, Part};
 use super::super::{Coverage, learn, moments};
 use super::*;
 
+mod interfaces;
+
 const S: i64 = 1_000_000;
 
 fn epoch() -> i64 {

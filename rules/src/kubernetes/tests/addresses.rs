@@ -1,7 +1,7 @@
 //! Kinds that say who has which address beside pods themselves: EndpointSlices and the kinds of Terway.
 
 use super::*;
-use crate::terway::PodName;
+use crate::terway::{PodEni, PodName};
 
 const SLICE: &str = r#"
 apiVersion: discovery.k8s.io/v1
@@ -180,20 +180,27 @@ fn what_terway_writes_down() {
         ]
     );
     assert_eq!((db0.pod_uid.as_str(), db0.is_bound), ("u-db-0", true));
+    let allocated = |eni: &PodEni| -> Vec<(String, Option<String>, Vec<std::net::IpAddr>)> {
+        let allocations = eni.allocations.iter().cloned();
+        allocations
+            .map(|one| (one.eni, one.vpc, one.addresses))
+            .collect()
+    };
     assert_eq!(
-        db0.allocations,
+        allocated(db0),
         [
             (
                 "eni-1".to_owned(),
+                Some("vpc-1".to_owned()),
                 vec![ip("10.0.7.1"), ip("2001:db8:7::1")]
             ),
-            ("eni-2".to_owned(), vec![ip("10.0.8.1")]),
+            ("eni-2".to_owned(), None, vec![ip("10.0.8.1")]),
         ]
     );
     assert_eq!((db1.pod_uid.as_str(), db1.is_bound), ("", false));
     assert_eq!(
-        db1.allocations,
-        [("eni-3".to_owned(), vec![ip("10.0.7.2")])]
+        allocated(db1),
+        [("eni-3".to_owned(), None, vec![ip("10.0.7.2")])]
     );
 }
 
