@@ -78,7 +78,8 @@ impl Concerned {
     fn add(&mut self, version: &Version) {
         let (_, kind, namespace, _) = &version.key;
         match &version.body {
-            Body::Other if version.is_unknown && kind != "Namespace" && !namespace.is_empty() => {
+            // What configures enforcement concerns everyone, whichever namespace it is in.
+            Body::Other if version.is_unknown && is_of_namespace(kind, namespace) => {
                 self.namespaces.insert(namespace.clone());
             }
             Body::NetworkPolicy(policy) => {
@@ -94,6 +95,14 @@ impl Concerned {
             _ => self.everyone = true,
         }
     }
+}
+
+/// The kind of Terway's configuration.
+const CONFIGURES: &str = "ConfigMap";
+
+/// Whether an object of unknown content concerns the pods of its namespace only.
+fn is_of_namespace(kind: &str, namespace: &str) -> bool {
+    !matches!(kind, "Namespace" | CONFIGURES) && !namespace.is_empty()
 }
 
 #[derive(Debug)]
@@ -247,7 +256,8 @@ impl Timeline {
         });
         let mut unknown = Unknown::default();
         for version in self.in_force[epoch].iter().map(|&n| &self.versions[n]) {
-            if version.is_unknown {
+            // Of what enforces, not knowing it is what it always is where nobody says: see `World::engine`.
+            if version.is_unknown && version.key.1 != CONFIGURES {
                 unknown.add(&version.key.1, &version.key.2);
             }
         }

@@ -81,6 +81,40 @@ fn the_engine_is_the_one_the_cluster_was_configured_with() {
     }
 }
 
+/// From a change on that nobody saw, the engine is as unknown as where nobody says.
+#[test]
+fn an_engine_that_changed_unseen_decides_nothing() {
+    let place = Place::new();
+    place.write("world.json", world().to_string());
+    place
+        .run(&["inventory", "import", "world.json", "--at", AT])
+        .check(0, &[]);
+    place.write("terway.json", terway("Veth").to_string());
+    let before = [
+        "inventory",
+        "import",
+        "terway.json",
+        "--at",
+        "2026-11-23T08:30:00Z",
+    ];
+    place.run(&before).check(0, &[]);
+    assert_eq!(ask(&place, "shop/server", &[])["verdict"], "allowed");
+    let changed = json!({
+        "level": "Metadata", "auditID": "a1", "stage": "ResponseComplete", "verb": "patch", "requestURI": "/", "user": {"username": "admin"},
+        "objectRef": {"resource": "configmaps", "namespace": "kube-system", "name": "eni-config"}, "responseStatus": {"code": 200},
+        "requestReceivedTimestamp": "2026-11-23T08:40:00.1Z", "stageTimestamp": "2026-11-23T08:40:00.2Z",
+    });
+    place.write("audit.log", changed.to_string());
+    place
+        .run(&["inventory", "import", "audit.log"])
+        .check(0, &["which engine enforces policies is not known"]);
+    assert_eq!(ask(&place, "shop/server", &[])["verdict"], "unspecified");
+    assert_eq!(
+        ask(&place, "shop/server", &["--engine", "felix"])["verdict"],
+        "allowed"
+    );
+}
+
 #[test]
 fn security_groups_stand_beside_the_policies() {
     let place = Place::new();

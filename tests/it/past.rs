@@ -78,6 +78,75 @@ fn an_audit_log_and_events_tell_who_held_an_address() {
 }
 
 #[test]
+fn events_are_read_from_yaml_as_from_json() {
+    const EVENT: &str = "apiVersion: v1
+involvedObject: {kind: Pod, namespace: shop, name: cart, uid: u1}
+kind: Event
+message: Alloc IP 10.0.3.7/24 took 3ms
+metadata: {name: cart.x, namespace: shop}
+reason: AllocIPSucceed
+firstTimestamp: \"2026-11-24T08:00:02Z\"
+";
+    let list = format!(
+        "apiVersion: v1\nitems:\n- {}\nkind: List\nmetadata: {{resourceVersion: ''}}\n",
+        EVENT.trim_end().replace('\n', "\n  ")
+    );
+    for text in [EVENT.to_owned(), list, format!("---\n{EVENT}---\n{EVENT}")] {
+        let place = Place::new();
+        place.write("audit.log", deletion("system:node:n1").to_string());
+        place.write("events.yaml", &text);
+        let said = place.run(&["inventory", "import", "audit.log", "events.yaml"]);
+        said.check(0, &[]);
+        assert!(said.out.contains("of addresses given"), "{}", said.out);
+        let who = [
+            "inventory",
+            "who",
+            "10.0.3.7",
+            "--at",
+            "2026-11-24T08:20:00Z",
+            "-o",
+            "json",
+        ];
+        let held: Value = serde_json::from_str(&place.run(&who).out).unwrap();
+        assert_eq!(held["candidates"][0]["evidence"], "audit+event", "{text}");
+    }
+}
+
+/// A change of what configures Terway, of which the log holds nothing but that it was made.
+#[test]
+fn an_engine_that_was_changed_to_something_is_not_known_from_then_on() {
+    let place = Place::new();
+    let configuration = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "eni-config", "namespace": "kube-system"},
+        "data": {"10-terway.conf": json!({"type": "terway", "eniip_virtual_type": "Veth"}).to_string()},
+    });
+    place.write("terway.json", configuration.to_string());
+    let import = [
+        "inventory",
+        "import",
+        "terway.json",
+        "--at",
+        "2026-11-24T08:00:00Z",
+    ];
+    place.run(&import).check(0, &[]);
+    let health = || place.run(&["inventory", "health"]).out;
+    assert!(health().contains("engine      felix"), "{}", health());
+    let mut changed = policy();
+    changed["objectRef"] =
+        json!({"resource": "configmaps", "namespace": "kube-system", "name": "eni-config"});
+    place.write("audit.log", changed.to_string());
+    let said = place.run(&["inventory", "import", "audit.log"]);
+    said.check(
+        0,
+        &[
+            "what configures Terway was changed at 2026-11-24T08:10:00",
+            "eni-config -n kube-system",
+        ],
+    );
+    assert!(health().contains("engine      not found"), "{}", health());
+}
+
+#[test]
 fn logstores_that_cannot_be_meant_are_refused() {
     let place = Place::new();
     place.write(

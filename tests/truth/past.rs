@@ -31,6 +31,8 @@ struct Ends {
     /// Connections, and those of them without a verdict.
     connections: i64,
     unspecified: i64,
+    /// Of these, by why.
+    because: BTreeMap<String, i64>,
 }
 
 fn walked(run: &Run<'_>, missing: &[[i64; 2]]) -> Walked {
@@ -102,7 +104,13 @@ fn check_ends(run: &Run<'_>, walked: &Walked, ends: &mut Ends) {
     });
     for edge in edges(&walked.lake) {
         ends.connections += edge.connections;
-        ends.unspecified += i64::from(edge.verdict == "unspecified") * edge.connections;
+        if edge.verdict == "unspecified" {
+            ends.unspecified += edge.connections;
+            let reasons: serde_json::Value = serde_json::from_str(&edge.reasons).unwrap();
+            let words = reasons["unspecified"].as_array().into_iter().flatten();
+            let words: Vec<&str> = words.filter_map(serde_json::Value::as_str).collect();
+            *ends.because.entry(words.join("+")).or_default() += edge.connections;
+        }
     }
 }
 
@@ -138,6 +146,10 @@ fn logs_of_the_cluster_tell_its_past_as_if_it_had_been_watched() {
         ends.wrong.len(),
         score.misjudged.len(),
     );
+    for (because, connections) in &ends.because {
+        let share = 100.0 * *connections as f64 / ends.connections as f64;
+        println!("  {share:.3} % of connections: {because}");
+    }
     assert!(intervals.wrong.is_empty(), "{}", few(&intervals.wrong));
     assert!(
         right >= 99.0,

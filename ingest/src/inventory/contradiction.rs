@@ -11,6 +11,8 @@ pub struct Contradiction {
     pub holder: String,
     /// What speaks against it.
     pub against: Against,
+    /// What the two rest on, as in `audit+event`; nothing where it is not a row.
+    pub rests: [String; 2],
     /// From when on, microseconds since the epoch.
     pub from_us: i64,
     /// Until when, microseconds since the epoch.
@@ -47,6 +49,7 @@ pub(super) fn settle(addr: &str, drafts: &mut [Draft<'_>]) -> Vec<Contradiction>
                     addr: addr.to_owned(),
                     holder: earlier.holder.title(),
                     against: Against::Holder(later.holder.title()),
+                    rests: [earlier.rests_on(), later.rests_on()],
                     from_us,
                     to_us,
                 });
@@ -55,5 +58,35 @@ pub(super) fn settle(addr: &str, drafts: &mut [Draft<'_>]) -> Vec<Contradiction>
             }
         }
     }
-    contradictions
+    once(contradictions)
+}
+
+impl Against {
+    /// The other holder, if it is one.
+    fn holder(&self) -> Option<&str> {
+        match self {
+            Against::Holder(name) => Some(name),
+            Against::Returned => None,
+        }
+    }
+}
+
+/// Rows of one holder that follow each other, as its labels change, contradict another holder once.
+fn once(contradictions: Vec<Contradiction>) -> Vec<Contradiction> {
+    let mut told: Vec<Contradiction> = Vec::with_capacity(contradictions.len());
+    for one in contradictions {
+        let is_same = |other: &&mut Contradiction| {
+            let pair = [Some(other.holder.as_str()), other.against.holder()];
+            let own = [Some(one.holder.as_str()), one.against.holder()];
+            pair == own || pair == [own[1], own[0]]
+        };
+        match told.iter_mut().find(is_same) {
+            Some(other) => {
+                other.from_us = other.from_us.min(one.from_us);
+                other.to_us = other.to_us.max(one.to_us);
+            }
+            None => told.push(one),
+        }
+    }
+    told
 }

@@ -14,6 +14,7 @@ use super::contradiction::Contradiction;
 use super::live::watch_of;
 use super::over_time::Rests;
 use super::rows::{Known, LEDGER_KIND, is_ledger};
+use super::sighting::UNKNOWN;
 use crate::cloud::{self, flow_logs};
 
 /// The reason of gaps of the inventory.
@@ -147,14 +148,19 @@ impl Health {
                 continue;
             }
             let at = row.valid_to_us.unwrap_or(i64::MAX);
-            for object in kubernetes::read("", &row.spec).objects {
-                let newest = configured
-                    .get(row.cluster.as_str())
-                    .is_none_or(|known| *known <= at);
-                if let (Body::Terway(terway), true) = (object.body, newest) {
-                    configured.insert(&row.cluster, at);
-                    of.engine = Some(terway.engine());
-                }
+            let known = configured.get(row.cluster.as_str());
+            if known.is_some_and(|known| *known > at) {
+                continue;
+            }
+            // What it was changed to may not be known: then nothing is.
+            let read = kubernetes::read("", &row.spec).objects.into_iter().next();
+            let engine = read.and_then(|object| match object.body {
+                Body::Terway(terway) => Some(terway.engine()),
+                _ => None,
+            });
+            if engine.is_some() || row.spec == UNKNOWN {
+                configured.insert(&row.cluster, at);
+                of.engine = engine;
             }
         }
         for row in gaps {

@@ -57,6 +57,23 @@ pub enum By {
     Live,
 }
 
+impl By {
+    /// As the column `evidence` says it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            By::Snapshot => "snapshot",
+            By::Watch => "watch",
+            By::AuditRequest => "audit-request",
+            By::Audit => "audit",
+            By::Event => "event",
+            By::NodeRuntime => "noderuntime",
+            By::PodEni => "podeni",
+            By::Live => "live",
+        }
+    }
+}
+
 /// One stretch of unchanged content. Times are microseconds since the epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run<C> {
@@ -127,6 +144,14 @@ pub struct Interval<'h, C> {
     pub start_low: Option<i64>,
     /// It possibly held to here; `None` without bound.
     pub end_high: Option<i64>,
+}
+
+impl Facts {
+    /// Whether it is gone, on its way out, or possibly gone.
+    #[must_use]
+    pub fn tell_of_an_end(&self) -> bool {
+        self.gone.or(self.lingers).is_some() || self.open_end
+    }
 }
 
 impl<C> Default for History<C> {
@@ -214,6 +239,13 @@ impl<C: Clone + Ord> History<C> {
         let place = self.runs.partition_point(|other| other.first < run.first);
         self.runs.insert(place, run);
         self.join(covering);
+    }
+
+    /// Takes out the runs that are so.
+    pub fn take_out(&mut self, is: impl Fn(&Run<C>) -> bool) -> Vec<Run<C>> {
+        let (out, stay) = std::mem::take(&mut self.runs).into_iter().partition(is);
+        self.runs = stay;
+        out
     }
 
     /// It was seen with this content.

@@ -20,6 +20,7 @@ pub mod rows;
 mod span;
 
 pub mod read;
+mod stand_in;
 mod wanted;
 
 pub mod diff;
@@ -51,7 +52,7 @@ use self::rows::{Known, Returned, Rows};
 use self::sighting::{Holder, us};
 use crate::error::IngestError;
 use crate::source::input;
-use crate::source::{Input, Problem};
+use crate::source::{Input, Problem, Severity};
 
 /// How often an import is repeated because another writer was faster.
 const TRIES: usize = 8;
@@ -150,9 +151,10 @@ pub fn import(
             parts.push(part);
         }
     }
+    let coverage = whole(settings.coverage, &mut summary.problems);
     let mut moments = match settings.declared_from {
-        None => moments(&parts, settings.coverage),
-        Some(from) => wanted::moments(&parts, us(from), settings.coverage),
+        None => moments(&parts, coverage),
+        Some(from) => wanted::moments(&parts, us(from), coverage),
     };
     let told = past.finish();
     summary.past = told.tally;
@@ -161,6 +163,22 @@ pub fn import(
     undated.declared.extend(told.moment.declared);
     publish(lake, settings, &moments, &told.quiet, &mut summary)?;
     Ok(summary)
+}
+
+/// What files are taken to cover: all of it only if all of it was read.
+fn whole(coverage: Coverage, problems: &mut Vec<Problem>) -> Coverage {
+    let lost = problems
+        .iter()
+        .find(|problem| problem.severity == Severity::Failed);
+    match (coverage, lost) {
+        (Coverage::Complete, Some(lost)) => {
+            let message =
+                "what is missing in it is not taken to be gone, for it was not read whole";
+            problems.push(Problem::note(lost.input.clone(), message));
+            Coverage::Detect
+        }
+        _ => coverage,
+    }
 }
 
 /// Merges what was seen with what is known; again where another writer was faster.
@@ -367,7 +385,7 @@ pub(crate) fn learn(known: &mut Known, at: Option<i64>, moment: &Moment) {
         let history = known.holders.entry(held.holder.clone()).or_default();
         history.learn(&held.facts);
         if let Some(seen) = held.at {
-            history.see(seen, held.shape.clone(), *by, &covering);
+            stand_in::see(history, seen, &held.shape, *by, &covering);
         }
         holders.insert(&held.holder);
     }

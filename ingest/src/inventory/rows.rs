@@ -230,6 +230,7 @@ impl Known {
                     addr: holder.addr.clone(),
                     holder: holder.title(),
                     against: Against::Returned,
+                    rests: Default::default(),
                     from_us,
                     to_us,
                 });
@@ -406,6 +407,12 @@ impl<'k> Draft<'k> {
             interface: claim.map(|claim| &claim.interface),
             bound: claim.map(|claim| claim.bound),
         }
+    }
+
+    /// Words for what it rests on.
+    pub(super) fn rests_on(&self) -> String {
+        let by = self.run.by.union(&self.facts.dated_by);
+        by.map(|by| by.as_str()).collect::<Vec<_>>().join("+")
     }
 
     /// Whether no one else can hold the address at the same time.

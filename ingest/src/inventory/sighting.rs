@@ -249,7 +249,8 @@ fn pod_held(pod: &Pod, at: i64) -> (Option<i64>, Facts) {
     (held_at, facts)
 }
 
-fn pod_shape(pod: &Pod) -> Shape {
+/// What a pod is like.
+pub(super) fn pod_shape(pod: &Pod) -> Shape {
     Shape {
         labels: labels(&pod.labels),
         host_network: pod.host_network,

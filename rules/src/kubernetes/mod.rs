@@ -16,11 +16,13 @@ mod read;
 pub(crate) mod selector;
 pub(crate) mod text;
 pub(crate) mod tree;
+mod values;
 
 pub use issue::{Cause, Issue, Severity};
 pub use object::{Body, Manifest, Object, Origin};
 pub use place::Places;
 pub use read::{read, read_with_places};
+pub use values::values;
 pub use watch::{Change, Watch, WatchEvent, read_watch};
 
 #[cfg(test)]

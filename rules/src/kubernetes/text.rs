@@ -77,6 +77,15 @@ pub(crate) struct Unreadable {
 /// line where it begins, as far as that is known.
 pub(crate) fn documents<'t>(
     lines: &Lines<'t>,
+    each: impl FnMut(u32, Result<Value<'t>, Unreadable>),
+) {
+    documents_by(Document, lines, each);
+}
+
+/// The same, keeping of each what `seed` keeps.
+pub(crate) fn documents_by<'t>(
+    seed: impl DeserializeSeed<'t, Value = Value<'t>> + Copy,
+    lines: &Lines<'t>,
     mut each: impl FnMut(u32, Result<Value<'t>, Unreadable>),
 ) {
     for chunk in chunks(lines) {
@@ -84,14 +93,14 @@ pub(crate) fn documents<'t>(
         let body = without_marker(chunk);
         if body.starts_with(['{', '[']) {
             let body_line = lines.of(body).unwrap_or(first_line);
-            if read_json(Document, body, body_line, &mut each) {
+            if read_json(seed, body, body_line, &mut each) {
                 continue;
             }
         }
         if let Some(content) = first_content(chunk) {
             each(
                 lines.of(content).unwrap_or(first_line),
-                read_yaml(chunk, first_line),
+                read_yaml(seed, chunk, first_line),
             );
         }
     }
@@ -191,7 +200,11 @@ fn read_json<'t>(
     true
 }
 
-fn read_yaml(text: &str, first_line: u32) -> Result<Value<'_>, Unreadable> {
+fn read_yaml<'t>(
+    seed: impl DeserializeSeed<'t, Value = Value<'t>>,
+    text: &'t str,
+    first_line: u32,
+) -> Result<Value<'t>, Unreadable> {
     if text.len() > YAML_BYTES_MAX {
         return Err(Unreadable {
             line: first_line,
@@ -206,7 +219,7 @@ fn read_yaml(text: &str, first_line: u32) -> Result<Value<'_>, Unreadable> {
         text
     };
     serde_saphyr::with_deserializer_from_str_with_options(text, yaml_options(text.len()), |yaml| {
-        Document.deserialize(yaml)
+        seed.deserialize(yaml)
     })
     .map_err(|error| {
         let line = error.location().map_or(1, |location| location.line());

@@ -30,6 +30,17 @@ pub(super) fn told(past: &Tally) {
         let help = "read the whole log: in one that was filtered by resource the leases of kubelets are missing";
         say(Word::Help, help);
     }
+    for at in past.settings.iter().take(HOLES_TOLD) {
+        let text = format!(
+            "what configures Terway was changed at {}, to what is not in the log: which engine enforces policies is not known from then on",
+            rfc3339(*at)
+        );
+        say(Word::Warning, text);
+    }
+    if !past.settings.is_empty() {
+        let help = "import it as it is now, with `kubectl get configmap eni-config -n kube-system -o yaml`, or set `--engine` where verdicts are made";
+        say(Word::Help, help);
+    }
     let blind: Vec<&str> = past.blind().collect();
     if !blind.is_empty() {
         let text = format!("the audit log holds no content of {}", blind.join(", "));
@@ -97,6 +108,7 @@ pub(super) struct Report {
     left_out: BTreeMap<&'static str, u64>,
     levels: BTreeMap<String, BTreeMap<String, u64>>,
     content_unknown: u64,
+    settings_unknown_from: Vec<String>,
     events: u64,
     allocations: u64,
     foreign: u64,
@@ -120,6 +132,7 @@ pub(super) fn report(past: &Tally) -> Report {
             .collect(),
         levels: levels.collect(),
         content_unknown: past.unknown,
+        settings_unknown_from: past.settings.iter().copied().map(rfc3339).collect(),
         events: past.events,
         allocations: past.allocations,
         foreign: past.foreign,

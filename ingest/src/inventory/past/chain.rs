@@ -5,13 +5,15 @@
 //! was last so: a pod whose status is written a hundred times is two sightings.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
 
 use flowaudit_rules::kubernetes::Object;
 use serde_json::Value;
 
 use super::super::history::{By, Facts};
 use super::super::ledger::Subject;
-use super::super::sighting::{self, Held, Holder};
+use super::super::sighting::{self, Held, Holder, Shape};
 use super::super::{Declared, Moment};
 
 /// Group, kind, namespace and name: one object at a time.
@@ -27,6 +29,15 @@ pub(super) struct Written {
     pub(super) continuous: bool,
     /// It made the object.
     pub(super) is_new: bool,
+    /// It may have changed labels.
+    pub(super) relabels: bool,
+}
+
+impl OfPod {
+    /// Whether its labels are known.
+    pub(super) fn is_labelled(&self) -> bool {
+        self.shape.labels.as_deref() != Some(sighting::UNKNOWN)
+    }
 }
 
 /// What is known of one object up to its latest write.
@@ -44,13 +55,36 @@ pub(super) struct Last {
     body: Option<Value>,
     /// What was passed on before it.
     begun: usize,
+    pub(super) pod: Option<OfPod>,
 }
 
 /// An address that is held, and the last time it surely was.
 #[derive(Debug)]
 struct Pending {
     held: Held,
+    /// Since when the holder is known to be what it is like.
+    since: Option<i64>,
     last: Option<i64>,
+    /// It is not passed on yet: its labels are not known, and the next look may tell what they were all the time.
+    waits: bool,
+    /// Somebody wrote its labels: what a look from elsewhere shows was not so all the time.
+    is_firm: bool,
+}
+
+/// What is known of a pod beside the addresses that it holds.
+#[derive(Debug, Clone)]
+pub(super) struct OfPod {
+    pub(super) shape: Shape,
+    /// Addresses of its node, once they were told.
+    pub(super) node_addresses: Vec<IpAddr>,
+    /// Whether it has a network of its own, once that is known.
+    pub(super) has_own: Option<bool>,
+    /// When its labels were last written by somebody whose answer is not there.
+    pub(super) relabelled: Option<i64>,
+    /// When labels last became what they are, where they were others before.
+    pub(super) changed: Option<i64>,
+    /// Its status was written, and the log does not say to what.
+    pub(super) may_have_ended: bool,
 }
 
 /// A content that is in force, and the last time it surely was.
@@ -82,7 +116,19 @@ impl Last {
             held: BTreeMap::new(),
             spec: None,
             body: None,
+            pod: None,
         }
+    }
+
+    /// What stands for the version that is in force, and for whose it is.
+    pub(super) fn version_hash(&self) -> Option<u64> {
+        let mut hasher = DefaultHasher::new();
+        let spec = self
+            .spec
+            .as_ref()
+            .filter(|spec| spec.text != sighting::UNKNOWN)?;
+        (&self.uid, &spec.text).hash(&mut hasher);
+        Some(hasher.finish())
     }
 
     /// The whole object, where it is known.
@@ -228,41 +274,68 @@ impl Last {
             }
         }
         for held in now {
-            match self.held.get_mut(&held.holder) {
-                Some(pending) if pending.held.shape == held.shape => {
-                    pending.last = pending.last.max(held.at);
-                    if pending.held.facts != held.facts {
-                        moment.held.push((
-                            Held {
-                                at: None,
-                                ..held.clone()
-                            },
-                            by,
-                        ));
-                        pending.held.facts = held.facts;
-                    }
-                }
-                Some(pending) => {
-                    let is_held_now = held.at.is_some_and(|at| at >= received);
-                    if written.continuous && is_held_now && pending.last.is_some() {
-                        pending.last = pending.last.max(Some(received));
-                    }
-                    pending.pass(Facts::default(), self.by, moment);
-                    moment.held.push((held.clone(), by));
-                    *pending = Pending {
-                        last: held.at,
-                        held,
-                    };
-                }
-                None => {
-                    moment.held.push((held.clone(), by));
-                    let pending = Pending {
-                        last: held.at,
-                        held: held.clone(),
-                    };
-                    self.held.insert(held.holder, pending);
-                }
+            let Some(pending) = self.held.get_mut(&held.holder) else {
+                let pending = Pending::begin(held, self.is_relabelled(), by, moment);
+                self.held.insert(pending.held.holder.clone(), pending);
+                continue;
+            };
+            let is_held_now = held.at.is_some_and(|at| at >= received);
+            if pending.waits && is_labelled(&held) && written.continuous && !written.relabels {
+                // Nobody wrote labels in between: it had these all the time.
+                pending.held.shape = held.shape.clone();
+                pending.waits = false;
+                pending.see(pending.since, moment, by);
             }
+            let is_anew = pending.waits && written.relabels;
+            if is_anew && !is_held_now {
+                // Whatever is seen next, it may not have been so before.
+                pending.is_firm = true;
+                pending.see(pending.since, moment, by);
+                pending.waits = false;
+            }
+            // What is from before this write was then as it was known to be.
+            let is_since = |at: &i64| pending.since.is_some_and(|since| since <= *at);
+            let at = held.at.filter(|at| is_held_now || is_since(at));
+            let is_same = pending.held.shape == held.shape;
+            if is_same && !(is_anew && is_held_now) || !is_held_now && !written.relabels {
+                pending.since = pending.since.or(at);
+                pending.last = pending.last.max(at);
+                pending.learn(held.facts, by, moment);
+            } else if !is_held_now {
+                // Since when it is so, and whether it still holds anything, nobody saw.
+                pending.is_firm = true;
+                pending.last = pending.last.max(at);
+                pending.pass(Facts::default(), self.by, moment);
+                let unseen = Held { at: None, ..held };
+                *pending = Pending::begin(unseen, true, by, moment);
+            } else {
+                if written.continuous && pending.last.is_some() {
+                    pending.last = pending.last.max(Some(received));
+                }
+                pending.is_firm |= written.relabels;
+                pending.pass(Facts::default(), self.by, moment);
+                *pending = Pending::begin(held, true, by, moment);
+            }
+        }
+    }
+
+    /// Whether somebody wrote labels of the pod that it is.
+    fn is_relabelled(&self) -> bool {
+        let pod = self.pod.as_ref();
+        pod.is_some_and(|pod| pod.relabelled.or(pod.changed).is_some())
+    }
+
+    /// What it holds, and gave no sign of an end, it held up to then.
+    pub(super) fn go_on(&mut self, until: i64) {
+        if self.pod.as_ref().is_some_and(|pod| pod.may_have_ended) {
+            return;
+        }
+        let going = self
+            .held
+            .values_mut()
+            .filter(|pending| pending.last.is_some() && !pending.held.facts.tell_of_an_end());
+        for pending in going {
+            pending.last = pending.last.max(Some(until));
         }
     }
 
@@ -312,14 +385,66 @@ fn named(text: &str, uid: &str) -> String {
     version.to_string()
 }
 
+/// Whether the labels of a holder are known.
+fn is_labelled(held: &Held) -> bool {
+    held.shape.labels.as_deref() != Some(sighting::UNKNOWN)
+}
+
 impl Pending {
+    fn begin(held: Held, is_firm: bool, by: By, moment: &mut Moment) -> Pending {
+        let waits = !is_labelled(&held);
+        let seen = Held {
+            at: held.at.filter(|_| !waits),
+            ..held.clone()
+        };
+        moment.held.push((seen, by));
+        Pending {
+            since: held.at,
+            last: held.at,
+            waits,
+            is_firm,
+            held,
+        }
+    }
+
+    fn see(&self, at: Option<i64>, moment: &mut Moment, by: By) {
+        let held = Held {
+            at,
+            facts: Facts::default(),
+            ..self.held.clone()
+        };
+        self.put(held, by, moment);
+    }
+
+    fn put(&self, held: Held, by: By, moment: &mut Moment) {
+        // By this word it stands for itself, see `inventory::stand_in`.
+        let is_itself = self.is_firm && !is_labelled(&held);
+        moment
+            .held
+            .push((held, if is_itself { By::Audit } else { by }));
+    }
+
+    fn learn(&mut self, facts: Facts, by: By, moment: &mut Moment) {
+        if self.held.facts != facts {
+            self.held.facts = facts;
+            let held = Held {
+                at: None,
+                ..self.held.clone()
+            };
+            moment.held.push((held, by));
+        }
+    }
+
     fn pass(&self, facts: Facts, by: By, moment: &mut Moment) {
+        if self.waits {
+            self.see(self.since, moment, by);
+        }
         let held = Held {
             at: self.last,
             facts,
             ..self.held.clone()
         };
-        moment.held.push((held, by));
+        self.put(held, by, moment);
     }
 }
 

@@ -1,7 +1,8 @@
 //! Policies, namespaces, Services, nodes and controllers in the audit log: which version was in force when. Pure.
 //!
 //! A write at level `RequestResponse` shows the whole object as it became. At level Request a create or update shows what was wanted,
-//! and a patch is put on the version before ([`replay`]). Where what came of it is not certain, and at Metadata or where bodies were cut off,
+//! and a patch is put on the version before ([`replay`]). Where what came of it is not certain, and at Metadata or where bodies were cut
+//! off,
 //! something changed: what was known holds no longer, and what is in force then nobody saw. A deletion ends the object, unless finalizers
 //! keep it in force.
 
@@ -21,7 +22,7 @@ use super::replay;
 const WHOLE: [&str; 3] = ["", "status", "finalize"];
 
 /// Two servers' clocks may be so far apart that two writes came in the other order, where nothing but their times tells it.
-const APART_US: i64 = 3_000_000;
+pub(super) const APART_US: i64 = 3_000_000;
 
 impl Past {
     /// What a write of anything but a pod says.
@@ -271,7 +272,10 @@ impl Past {
             }
             return;
         }
-        self.tally.unknown += 1;
+        match kind.as_str() {
+            "ConfigMap" => drop(self.tally.settings.insert(written.answered)),
+            _ => self.tally.unknown += 1,
+        }
         let last = self
             .chains
             .entry(key)
@@ -324,7 +328,7 @@ fn is_replayed(kind: &str, group: &str) -> bool {
 
 /// Whether its content decides verdicts.
 fn is_judged(kind: &str, group: &str) -> bool {
-    group.contains('.') || kind == "Namespace"
+    group.contains('.') || matches!(kind, "Namespace" | "ConfigMap")
 }
 
 /// What is created at level Request has no uid in the log, nor does everyone write it who changes it: such objects are told apart by

@@ -183,10 +183,10 @@ pub(super) fn is_lease(members: &Map<String, Value>) -> bool {
     }
 }
 
-/// Reads an event; `is_used` tells which resources (group, resource) are.
+/// Reads an event; `is_used` tells which resources (group, resource, namespace and name) are.
 pub fn read(
     members: &Map<String, Value>,
-    is_used: impl Fn(&str, &str) -> bool,
+    is_used: impl Fn(&str, &str, (&str, &str)) -> bool,
 ) -> Result<Entry, NoWrite> {
     let members = Members(members);
     if members.text("stage") != "ResponseComplete" {
@@ -199,7 +199,8 @@ pub fn read(
     let object = members.value("objectRef");
     let of_object = |key: &str| members.inner(object.as_ref(), "objectRef", key);
     let (group, resource) = (of_object("apiGroup"), of_object("resource"));
-    if resource.is_empty() || !is_used(&group, &resource) {
+    let (namespace, name) = (of_object("namespace"), of_object("name"));
+    if resource.is_empty() || !is_used(&group, &resource, (&namespace, &name)) {
         return Err(NoWrite::Other);
     }
     let status = members.value("responseStatus");
@@ -233,8 +234,8 @@ pub fn read(
         audit_id: members.text("auditID"),
         user: heartbeat(members.0).1,
         subresource: of_object("subresource"),
-        namespace: of_object("namespace"),
-        name: of_object("name"),
+        namespace,
+        name,
         uid: of_object("uid"),
         request: request.filter(|_| level >= Level::Request).map(slim),
         response: response
@@ -257,7 +258,16 @@ fn slim(mut body: Value) -> Value {
     if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }
-    let spec = body.get_mut("spec").and_then(Value::as_object_mut);
+    // Of nodes that is most of what they have: the images on them, and what each container could mount.
+    let of_node = body.get("kind").is_some_and(|kind| kind == "Node");
+    let status = body.get_mut("status").and_then(Value::as_object_mut);
+    if let Some(status) = status.filter(|_| of_node) {
+        status.retain(|key, _| key == "addresses");
+    }
+    let mut spec = body.get_mut("spec").and_then(Value::as_object_mut);
+    if let Some(spec) = &mut spec {
+        spec.remove("template");
+    }
     if let Some(spec) = spec.filter(|spec| spec.contains_key("containers")) {
         for key in ["volumes", "tolerations", "affinity", "securityContext"] {
             spec.remove(key);
@@ -366,7 +376,7 @@ mod tests {
     }
 
     fn read(value: &Value) -> Result<Entry, NoWrite> {
-        super::read(value.as_object().unwrap(), |group, resource| {
+        super::read(value.as_object().unwrap(), |group, resource, _| {
             group.is_empty() && resource == "pods"
         })
     }

@@ -13,6 +13,7 @@ pub mod entry;
 pub mod event;
 pub(super) mod gaps;
 mod pods;
+mod pods_sent;
 pub(super) mod quiet;
 pub mod rebuild;
 mod replay;
@@ -53,6 +54,8 @@ pub struct Tally {
     pub levels: BTreeMap<String, BTreeMap<Level, u64>>,
     /// Versions of objects whose content is not in the log.
     pub unknown: u64,
+    /// When what configures Terway, and so what enforces policies, became what is not in the log; microseconds since the epoch, in order.
+    pub settings: BTreeSet<i64>,
     /// Events of Kubernetes.
     pub events: u64,
     /// Of these, addresses given to pods.
@@ -96,22 +99,26 @@ pub struct Past {
     chains: BTreeMap<Key, Last>,
     /// Pods by uid that were bound to a node and do not hold an address yet.
     bound: HashMap<String, i64>,
+    /// When labels of pods were last written of which nothing else is known.
+    relabelled: HashMap<Key, i64>,
     moment: Moment,
     tally: Tally,
-    /// Of everything but pods.
+    /// Of everything but pods: those that changed something, or may have.
     writes: BTreeMap<Key, BTreeSet<i64>>,
+    /// The latest that changed nothing. Nodes and controllers write their status all the time.
+    idle: HashMap<Key, i64>,
     /// Whether nobody took out what is not used.
     has_leases: bool,
     /// Minutes in which some kubelet wrote: the first and last time within.
     alive: BTreeMap<i64, (i64, i64)>,
 }
 
-/// The kind of a resource that is used. Kinds of Terway tell of the present only, EndpointSlices date nothing.
-fn kind_of(group: &str, resource: &str) -> Option<&'static str> {
+/// The kind of a resource that is used. Kinds of Terway tell of the present only, EndpointSlices date nothing. Of ConfigMaps it is one.
+fn kind_of(group: &str, resource: &str, (namespace, name): (&str, &str)) -> Option<&'static str> {
     let kind = KINDS
         .iter()
         .find(|kind| kind.group == group && kind.resource == resource)?;
-    let is_used = kind.only.is_none()
+    let is_used = kind.only.is_none_or(|only| only == (namespace, name))
         && !matches!(kind.kind, "EndpointSlice" | "PodENI" | "NodeRuntime")
         && (kind.kind, kind.group.is_empty()) != ("Node", false);
     is_used.then_some(kind.kind)
@@ -172,8 +179,8 @@ impl Past {
                 *minute = (minute.0.min(at), minute.1.max(at));
             }
         }
-        match entry::read(members, |group, resource| {
-            kind_of(group, resource).is_some()
+        match entry::read(members, |group, resource, named| {
+            kind_of(group, resource, named).is_some()
         }) {
             Ok(entry) => {
                 let title = match entry.group.as_str() {
@@ -243,12 +250,19 @@ impl Past {
             .waiting
             .split_off(&(until.saturating_add(1), String::new()));
         for entry in std::mem::replace(&mut self.waiting, later).into_values() {
-            match kind_of(&entry.group, &entry.resource) {
+            let named = (entry.namespace.as_str(), entry.name.as_str());
+            match kind_of(&entry.group, &entry.resource, named) {
                 Some("Pod") => self.pod(&entry),
                 Some(kind) => {
                     let key = declared::key_of_entry(&entry, kind);
-                    self.writes.entry(key).or_default().insert(entry.answered);
+                    let version = |past: &Past| past.chains.get(&key).and_then(Last::version_hash);
+                    let before = version(self);
                     self.declared(&entry, kind);
+                    if before.is_some() && version(self) == before {
+                        self.idle.insert(key, entry.answered);
+                    } else {
+                        self.writes.entry(key).or_default().insert(entry.answered);
+                    }
                 }
                 None => {}
             }
@@ -260,6 +274,9 @@ impl Past {
         self.advance(i64::MAX);
         for last in std::mem::take(&mut self.chains).into_values() {
             last.flush(&mut self.moment);
+        }
+        for (key, at) in self.idle {
+            self.writes.entry(key).or_default().insert(at);
         }
         let mut stretches = Vec::new();
         if let Some((mut from, to)) = self.tally.from_to {
@@ -311,6 +328,7 @@ impl Past {
             by,
             continuous: last.is_some_and(|last| self.is_whole(last, entry.received)),
             is_new: entry.is_creation(),
+            relabels: false,
         }
     }
 

@@ -11,22 +11,21 @@
 //! | `delete pods` with grace, eviction, `deletecollection` | anyone | a mark: the address stays |
 //! | a terminal phase | anyone but a kubelet | nothing: its node is lost |
 //!
-//! At level Request there is no answer: what was sent tells addresses and phases, but no labels. Where these are not known from another
-//! write, only times are taken from it. Metadata tells nothing of addresses.
+//! What is only sent, and what is not even that, is for [`super::pods_sent`].
 
 use std::net::IpAddr;
 
 use flowaudit_rules::cluster::Pod;
 use flowaudit_rules::kubernetes::{Body, Object};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::super::history::{By, Facts};
-use super::super::sighting::{self, Held, Shape};
+use super::super::sighting::{self, Held, Shape, us};
 use super::super::watch;
 use super::Past;
-use super::chain::{Key, Last, Written};
-use super::declared::{by, key_of, read};
-use super::entry::{Entry, Level};
+use super::chain::{Key, Last, OfPod, Written};
+use super::declared::{APART_US, by, key_of, read};
+use super::entry::Entry;
 
 /// What Terway writes on a pod: its addresses, separated by commas.
 const POD_IPS: &str = "k8s.aliyun.com/pod-ips";
@@ -37,26 +36,18 @@ const WHOLE: [&str; 4] = ["", "status", "ephemeralcontainers", "resize"];
 impl Past {
     /// What a write of a pod says.
     pub(super) fn pod(&mut self, entry: &Entry) {
-        if entry.subresource == "binding" {
-            return self.bound(entry);
+        match entry.subresource.as_str() {
+            "binding" => return self.bound(entry),
+            "eviction" => return self.pod_asked(entry),
+            _ => {}
         }
         if !WHOLE.contains(&entry.subresource.as_str()) || entry.verb == "deletecollection" {
             return;
         }
-        let body = match entry.level {
-            Level::RequestResponse => entry.response.as_ref(),
-            Level::Request if entry.subresource == "status" => entry.request.as_ref(),
-            Level::Request if entry.verb == "delete" => return self.deleted_unseen(entry),
-            Level::Request | Level::Metadata => None,
-        };
-        let Some(body) = body else { return };
-        match entry.level {
-            Level::RequestResponse => {
-                if let Some((object, _)) = read(body, entry, "Pod") {
-                    self.pod_state(entry, object, body);
-                }
-            }
-            _ => self.pod_patched(entry, body),
+        let answer = entry.response.as_ref();
+        match answer.and_then(|body| Some((read(body, entry, "Pod")?.0, body))) {
+            Some((object, body)) => self.pod_state(entry, object, body),
+            None => self.pod_sent(entry),
         }
     }
 
@@ -83,8 +74,10 @@ impl Past {
         let last_at = last.map(|last| last.at);
         let written = Written {
             answered: at,
+            relabels: is_relabelling(entry),
             ..self.written(entry, by(entry), last_at)
         };
+        let known = last.and_then(|last| last.pod.clone());
         let had: Vec<IpAddr> = last.into_iter().flat_map(addresses).collect();
         let Body::Pod(pod) = &mut object.body else {
             return;
@@ -105,161 +98,114 @@ impl Past {
             false => living(&object, &pod, entry, at),
         };
         let bound = self.bound.get(&object.uid).copied();
+        let shape = shape_of(&pod, known.as_ref(), entry);
         for held in &mut held {
             held.facts.not_before = held.facts.not_before.max(bound);
             held.facts.came |= bound.is_some();
+            held.shape.labels.clone_from(&shape.labels);
         }
-        if last_at.is_none()
-            && let Some(unseen) = self.unseen_before(entry)
-        {
-            let unseen = held.iter().filter_map(|held| unlabelled(held, unseen));
-            self.moment
-                .held
-                .extend(unseen.map(|held| (held, written.by)));
-        }
+        // Those of whom nothing but times was seen before are met only now.
+        let first = known.as_ref().filter(|known| known.is_labelled());
+        let changed = match first {
+            None => {
+                let changed = known.as_ref().and_then(|known| known.changed);
+                self.unseen_before(&key, entry).max(changed)
+            }
+            Some(first) if first.shape.labels != shape.labels => Some(entry.received),
+            Some(first) => first.changed,
+        };
+        self.was_unlabelled(&key, &held, changed, written.by);
         if is_removed {
             self.bound.remove(&object.uid);
             self.end_pod(key, &object, held, written);
-        } else {
-            self.follow(key, &object, held, written);
+            return;
+        }
+        self.follow(key.clone(), &object, held, written);
+        if let Some(last) = self
+            .chains
+            .get_mut(&key)
+            .filter(|last| last.uid == object.uid)
+        {
+            last.pod = Some(OfPod {
+                shape,
+                node_addresses: pod.host_addresses.clone(),
+                has_own: Some(!pod.host_network),
+                relabelled: known.and_then(|known| known.relabelled),
+                may_have_ended: false,
+                changed,
+            });
         }
     }
 
+    /// Whoever is met only now and was there when labels were last changed had others before.
+    pub(super) fn was_unlabelled(
+        &mut self,
+        key: &Key,
+        held: &[Held],
+        changed: Option<i64>,
+        by: By,
+    ) {
+        let Some(changed) = changed else { return };
+        let last = self.chains.get(key);
+        let is_new = |held: &&Held| {
+            last.is_none_or(|last| last.holders().all(|known| known.holder != held.holder))
+        };
+        let unseen = held
+            .iter()
+            .filter(is_new)
+            .filter_map(|held| unlabelled(held, changed));
+        self.moment.held.extend(unseen.map(|held| (held, by)));
+    }
+
     /// Up to when the labels of a pod that is first met here may have been others: its labels are just written, or the log
-    /// has a hole before.
-    fn unseen_before(&self, entry: &Entry) -> Option<i64> {
+    /// has a hole before, or held a write of them that did not say what they became.
+    fn unseen_before(&mut self, key: &Key, entry: &Entry) -> Option<i64> {
+        let unseen = self.relabelled.remove(key);
         if is_relabelling(entry) {
             return Some(entry.received);
+        }
+        if unseen.is_some() {
+            return unseen;
         }
         let holes = self.tally.holes.iter().rev();
         let mut before = holes.filter(|(_, to)| *to <= entry.received);
         before.next().map(|(from, _)| *from)
     }
 
+    /// What it held before the last state is no longer its, as at every write; of the rest `held` knows the end.
     fn end_pod(&mut self, key: Key, object: &Object, held: Vec<Held>, written: Written) {
-        if let Some(last) = self.chains.get(&key).filter(|last| last.uid == object.uid) {
-            // What it held before the last state is no longer its, as at every write; of the rest `held` knows the end.
-            let is_known = last
-                .holders()
-                .all(|before| held.iter().any(|held| held.holder == before.holder));
-            if is_known && let Some(last) = self.chains.remove(&key) {
-                last.flush(&mut self.moment);
-            } else if let Some(last) = self.chains.remove(&key) {
-                last.end(written, &mut self.moment);
-            }
-        }
-        self.moment
-            .held
-            .extend(held.into_iter().map(|held| (held, written.by)));
-    }
-
-    /// A status that was sent; what became of the rest of the pod is not in the log.
-    fn pod_patched(&mut self, entry: &Entry, body: &Value) {
-        let mut status = body.get("status").cloned().unwrap_or_default();
-        without_directives(&mut status);
-        let uid = body
-            .get("metadata")
-            .and_then(|metadata| metadata.get("uid")?.as_str());
-        let key = [
-            String::new(),
-            "Pod".to_owned(),
-            entry.namespace.clone(),
-            entry.name.clone(),
-        ];
-        let last = self
+        if self
             .chains
             .get(&key)
-            .filter(|last| uid.is_none_or(|uid| uid == last.uid));
-        let Some(uid) = uid
-            .map(str::to_owned)
-            .or_else(|| last.map(|last| last.uid.clone()))
-        else {
-            return;
-        };
-        let pod = json!({
-            "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"namespace": entry.namespace, "name": entry.name, "uid": uid},
-            "status": status,
-        });
-        let Some((mut object, _)) = read(&pod, entry, "Pod") else {
-            return;
-        };
-        let shape = last
-            .and_then(|last| last.holders().next())
-            .map(|held| held.shape.clone());
-        let had: Vec<IpAddr> = last.into_iter().flat_map(addresses).collect();
-        let Body::Pod(pod) = &mut object.body else {
-            return;
-        };
-        if pod.addresses.is_empty() {
-            pod.addresses = had;
-        }
-        let pod = pod.clone();
-        let mut held = living(&object, &pod, entry, entry.received);
-        let bound = self.bound.get(&uid).copied();
-        for held in &mut held {
-            held.facts.not_before = held.facts.not_before.max(bound);
-            held.facts.came |= bound.is_some();
-            match &shape {
-                Some(shape) => held.shape = shape.clone(),
-                None => {
-                    held.facts.starts.extend(held.at.take());
-                    held.facts.dated_by.insert(By::AuditRequest);
-                }
-            }
-        }
-        self.moment
-            .held
-            .extend(held.into_iter().map(|held| (held, By::AuditRequest)));
-    }
-
-    /// A deletion without its answer.
-    fn deleted_unseen(&mut self, entry: &Entry) {
-        let uid = entry
-            .request
-            .as_ref()
-            .and_then(|body| body.get("preconditions")?.get("uid")?.as_str());
-        let key = [
-            String::new(),
-            "Pod".to_owned(),
-            entry.namespace.clone(),
-            entry.name.clone(),
-        ];
-        let is_meant = |last: &Last| uid == Some(last.uid.as_str());
-        if entry.grace() != Some(0) || !self.chains.get(&key).is_some_and(is_meant) {
-            return;
-        }
-        let written = self.written(entry, By::AuditRequest, None);
-        if let Some(last) = self.chains.remove(&key) {
-            match entry.kubelet() {
-                Some(_) => last.end(
-                    Written {
-                        answered: entry.received,
-                        ..written
-                    },
-                    &mut self.moment,
-                ),
-                None => {
-                    let open = last.holders().map(|held| {
-                        (
-                            Held {
-                                at: None,
-                                facts: forced(),
-                                ..held.clone()
-                            },
-                            written.by,
-                        )
-                    });
-                    self.moment.held.extend(open.collect::<Vec<_>>());
-                    last.flush(&mut self.moment);
-                }
-            }
+            .is_some_and(|last| last.uid == object.uid)
+            && let Some(mut last) = self.chains.remove(&key)
+        {
+            last.hold(held, written, &mut self.moment);
+            last.flush(&mut self.moment);
+        } else {
+            let held = held.into_iter().map(|held| (held, written.by));
+            self.moment.held.extend(held);
         }
     }
 }
 
+/// What a pod is like after a write. Its labels may be from before a write that is known to have come earlier, where only clocks say so.
+fn shape_of(pod: &Pod, known: Option<&OfPod>, entry: &Entry) -> Shape {
+    let shape = sighting::pod_shape(pod);
+    let is_close = |known: &&OfPod| {
+        let relabelled = known.relabelled.filter(|_| !is_relabelling(entry));
+        relabelled.is_some_and(|at| entry.received - at < APART_US)
+            && known.shape.labels != shape.labels
+    };
+    let labels = match known.filter(is_close) {
+        Some(_) => Some(sighting::UNKNOWN.to_owned()),
+        None => shape.labels.clone(),
+    };
+    Shape { labels, ..shape }
+}
+
 /// What a pod that is still there says.
-fn living(object: &Object, pod: &Pod, entry: &Entry, at: i64) -> Vec<Held> {
+pub(super) fn living(object: &Object, pod: &Pod, entry: &Entry, at: i64) -> Vec<Held> {
     let mut held = sighting::held(object, at);
     let is_ended = pod.is_finished();
     for held in &mut held {
@@ -282,20 +228,37 @@ fn removed(object: &Object, pod: &Pod, entry: &Entry) -> Vec<Held> {
     let had_ended = pod.is_finished() && pod.times.finished.is_some();
     let is_sure = entry.kubelet().is_some() || had_ended;
     let mut held = watch::ended(object, is_sure.then_some(entry.received));
+    // Who runs gives nothing back before somebody asks for the end.
+    let is_running = !pod.is_finished() && pod.times.finished.is_none();
+    let asked = asked(object, entry).filter(|_| is_running && !is_mirror(entry));
     for held in &mut held {
         held.facts.open_end = !is_sure;
+        held.at = held.at.map(|at| asked.map_or(at, |asked| asked.max(at)));
     }
     held
 }
 
-fn forced() -> Facts {
-    Facts {
-        open_end: true,
-        ..Facts::default()
-    }
+/// When the end of a pod was first asked for: its mark is so much later as it was given grace.
+fn asked(object: &Object, entry: &Entry) -> Option<i64> {
+    let marked = us(object.deletion?);
+    let answer = entry.response.as_ref();
+    let grace = answer.and_then(|body| {
+        body.pointer("/metadata/deletionGracePeriodSeconds")?
+            .as_i64()
+    });
+    Some((marked - grace.unwrap_or(0) * 1_000_000).min(entry.received))
 }
 
-fn addresses(last: &Last) -> Vec<IpAddr> {
+/// Deleting what the kubelet shows of a static pod stops nothing.
+fn is_mirror(entry: &Entry) -> bool {
+    let answer = entry.response.as_ref();
+    answer.is_some_and(|body| {
+        body.pointer("/metadata/annotations/kubernetes.io~1config.mirror")
+            .is_some()
+    })
+}
+
+pub(super) fn addresses(last: &Last) -> Vec<IpAddr> {
     last.holders()
         .filter_map(|held| held.holder.addr.parse().ok())
         .collect()
@@ -308,7 +271,7 @@ fn annotation(body: &Value) -> Option<&str> {
         .as_str()
 }
 
-fn annotated(body: &Value) -> Option<Vec<IpAddr>> {
+pub(super) fn annotated(body: &Value) -> Option<Vec<IpAddr>> {
     let addresses: Vec<IpAddr> = annotation(body)?
         .split(',')
         .filter_map(|address| address.trim().parse().ok())
@@ -318,14 +281,14 @@ fn annotated(body: &Value) -> Option<Vec<IpAddr>> {
 }
 
 /// Whether this is Terway's word of the pod's addresses.
-fn is_ip_patch(entry: &Entry) -> bool {
+pub(super) fn is_ip_patch(entry: &Entry) -> bool {
     entry.verb == "patch"
         && entry.subresource.is_empty()
         && entry.request.as_ref().and_then(annotation).is_some()
 }
 
 /// Whether it may have changed labels.
-fn is_relabelling(entry: &Entry) -> bool {
+pub(super) fn is_relabelling(entry: &Entry) -> bool {
     let is_whole = entry.subresource.is_empty() && entry.kubelet().is_none();
     let sent = entry.request.as_ref();
     let labels =
@@ -346,19 +309,4 @@ fn unlabelled(held: &Held, at: i64) -> Option<Held> {
         at: Some(at),
         facts: Facts::default(),
     })
-}
-
-/// Takes out what tells the server how to merge.
-fn without_directives(value: &mut Value) {
-    match value {
-        Value::Object(members) => {
-            members.retain(|key, _| !key.starts_with('$'));
-            members.values_mut().for_each(without_directives);
-        }
-        Value::Array(items) => {
-            items.retain(|item| item.get("$patch").is_none_or(|patch| patch != "delete"));
-            items.iter_mut().for_each(without_directives);
-        }
-        _ => {}
-    }
 }

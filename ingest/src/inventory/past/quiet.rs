@@ -1,16 +1,18 @@
 //! What was not written did not change. Pure.
 //!
 //! In a log without a hole that holds all writes of a kind, an object was as it was seen from the write before to the write after. So a
-//! snapshot of the present tells what was in force all the time before, and the last write what is in force up to the log's end.
+//! snapshot of the present tells what was in force all the time since the last write, whatever that write told of itself, and the last
+//! write what is in force up to the log's end.
 //! Pods are left out: that a pod was not written does not say that it ran.
 //!
 //! A log holds all writes of a kind if it holds one; or if it has the leases of kubelets, for then nobody filtered it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::history::{By, History};
+use super::super::history::{By, History, Run};
 use super::super::ledger::Subject;
 use super::super::rows::Known;
+use super::super::sighting::UNKNOWN;
 use super::chain::Key;
 
 /// Clocks of whoever looked and of the API server may be so far apart.
@@ -37,7 +39,8 @@ impl Quiet {
         known.objects = objects
             .map(|(subject, mut history)| {
                 let covering = known.ledger.covering(&subject);
-                self.stretch(&subject, &mut history, &covering);
+                let unknown = UNKNOWN.to_owned();
+                self.stretch(&subject, &mut history, &covering, Some(&unknown));
                 (subject, history)
             })
             .collect();
@@ -45,7 +48,7 @@ impl Quiet {
         known.holders = holders
             .map(|(holder, mut history)| {
                 let covering = known.ledger.covering(&holder.subject);
-                self.stretch(&holder.subject, &mut history, &covering);
+                self.stretch(&holder.subject, &mut history, &covering, None);
                 (holder, history)
             })
             .collect();
@@ -56,6 +59,7 @@ impl Quiet {
         subject: &Subject,
         history: &mut History<C>,
         covering: &[i64],
+        unknown: Option<&C>,
     ) {
         let kind = (subject.group.clone(), subject.kind.clone());
         let is_covered = self
@@ -91,6 +95,24 @@ impl Quiet {
                     && unlooked(covering, from, run.first - 1)
                 {
                     seen.push((from, run.content.clone()));
+                }
+                // Or since the last write, which says nothing else of what came of it.
+                let until = run.first.saturating_sub(APART_US).max(from);
+                let mut written = writes.range(from..=until);
+                let written = written.next_back().copied().filter(|at| {
+                    let is_before = |before: &Run<C>| {
+                        before.last < *at || before.last == *at && Some(&before.content) == unknown
+                    };
+                    before.is_none_or(is_before)
+                        && not_before <= *at
+                        && *at <= run.first.saturating_sub(APART_US)
+                        && is_none(writes, at.saturating_add(1), up_to)
+                        && unlooked(covering, at.saturating_add(1), run.first - 1)
+                });
+                if let Some(at) =
+                    written.filter(|_| run.first <= to && Some(&run.content) != unknown)
+                {
+                    seen.push((at, run.content.clone()));
                 }
                 // The same up to its end. What a look shows may be from before a write of that time.
                 let is_last = runs.get(index + 1).is_none_or(|next| next.first > to) && gone > to;

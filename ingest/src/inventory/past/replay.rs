@@ -2,8 +2,8 @@
 //!
 //! What was sent is there, what came of it is not, and a patch is logged without its content type. Of what is read here a strategic
 //! merge and a JSON merge make the same, but for the few lists that a strategic merge merges by a key, and for keys that begin with `$`,
-//! which only it has. A list is RFC 6902. An apply takes away what its manager owned and left out now, and nothing tells what that was: it is
-//! certain only where it names all there is. Everything else becomes unknown, which a verdict says; nothing is guessed.
+//! which only it has. A list is RFC 6902. An apply takes away what its manager owned and left out now, and nothing tells what that was:
+//! it is certain only where it names all there is. Everything else becomes unknown, which a verdict says; nothing is guessed.
 
 use serde_json::{Map, Value, json};
 
@@ -177,7 +177,7 @@ fn merge_metadata(metadata: &mut Value, patch: &Value) -> Option<()> {
 }
 
 /// Whether nothing in a patch tells the server how to merge.
-fn is_plain(patch: &Value) -> bool {
+pub(super) fn is_plain(patch: &Value) -> bool {
     match patch {
         Value::Object(members) => members
             .iter()
@@ -282,7 +282,7 @@ fn names_all(own: &Value, named: &Value, kind: &str) -> bool {
 }
 
 /// RFC 6902. An operation that cannot have succeeded on what is known says that this is not what was there.
-fn operated(base: &Value, operations: &[Value], subresource: &str) -> Option<Value> {
+pub(super) fn operated(base: &Value, operations: &[Value], subresource: &str) -> Option<Value> {
     let mut value = base.clone();
     for operation in operations {
         let text = |key: &str| operation.get(key).and_then(Value::as_str);

@@ -1,6 +1,8 @@
 //! Writes and events → sightings, and through histories to rows.
 
 mod declared;
+mod merging;
+mod pods_sent;
 mod replay;
 mod sent;
 

@@ -1,33 +1,48 @@
 //! Text of files → the values in it, one after the other, over what is damaged between them. Pure.
 
+use flowaudit_rules::kubernetes;
 use serde_json::{Deserializer, Value};
 
 /// Whoever looks for the first value does not read a whole snapshot for it.
 const HEAD: usize = 1 << 20;
 
-/// Words of which one is in every event, and none in what a snapshot usually holds.
+/// Words of which one is a key in every event, and none in what a snapshot usually holds.
 const WORDS: [&str; 5] = [
-    "\"auditID\"",
-    "\"eventId\"",
-    "\"event_id\"",
-    "\"involvedObject\"",
-    "\"regarding\"",
+    "auditID",
+    "eventId",
+    "event_id",
+    "involvedObject",
+    "regarding",
 ];
 
 /// Whether a text holds audit events, entries of the event centre or events.
 #[must_use]
 pub fn is_past(text: &str) -> bool {
     let text = text.trim_start_matches('\u{feff}').trim_start();
-    if !text.starts_with('{') {
-        return false;
-    }
+    let is_json = text.starts_with('{');
     let mut end = text.len().min(HEAD);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
     let head = text.get(..end).unwrap_or_default();
-    let has_word = WORDS.iter().any(|word| head.contains(word));
-    has_word && first(text).is_some_and(|value| is_told(&value))
+    let has_key = |word: &&str| match is_json {
+        true => head.contains(&format!("\"{word}\"")),
+        false => head.contains(&format!("{word}:")),
+    };
+    if !WORDS.iter().any(has_key) {
+        return false;
+    }
+    if is_json {
+        return first(text).is_some_and(|value| is_told(&value));
+    }
+    // In YAML all of it is looked at: what stands beside events would be lost.
+    let (mut told, mut other) = (0_u64, 0_u64);
+    kubernetes::values(text, |value| match value {
+        Some(value) if is_told(&value) => told += 1,
+        Some(Value::Null) => {}
+        _ => other += 1,
+    });
+    told > 0 && other == 0
 }
 
 /// The first value, or the first line where it is cut off.
@@ -52,6 +67,20 @@ fn is_told(value: &Value) -> bool {
     has("auditID") && has("stage") || has("eventId") || has("event_id") || kind == Some("Event")
 }
 
+/// Shows every value of a text, YAML or JSON.
+pub fn values(text: &str, mut show: impl FnMut(&Value)) -> Unread {
+    let text = text.trim_start_matches('\u{feff}');
+    if text.trim_start().starts_with('{') {
+        return json_values(text, show);
+    }
+    kubernetes::values(text, |value| {
+        if let Some(value) = value.filter(|value| !value.is_null()) {
+            show(&value);
+        }
+    });
+    Unread::default()
+}
+
 /// What a text could not give.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Unread {
@@ -61,10 +90,10 @@ pub struct Unread {
     pub cut: bool,
 }
 
-/// Shows every value of a text. A line that is none is passed over.
-pub fn values(text: &str, mut show: impl FnMut(&Value)) -> Unread {
+/// Shows every JSON value of a text. A line that is none is passed over.
+fn json_values(text: &str, mut show: impl FnMut(&Value)) -> Unread {
     let mut unread = Unread::default();
-    let mut rest = text.trim_start_matches('\u{feff}');
+    let mut rest = text;
     loop {
         let mut values = Deserializer::from_str(rest).into_iter::<Value>();
         let error = loop {
@@ -115,6 +144,9 @@ mod tests {
             r#"{"eventId":"{}"}"#,
             r#"{"kind":"EventList","items":[{"involvedObject":{}}]}"#,
             r#"{"kind":"List","items":[{"kind":"Event","involvedObject":{}}]}"#,
+            "apiVersion: v1\nitems:\n- apiVersion: v1\n  involvedObject: {kind: Pod}\n  kind: Event\nkind: List\n",
+            "kind: EventList\nitems:\n- involvedObject: {}\n",
+            "---\nkind: Event\nregarding: {}\n---\n---\nkind: Event\nregarding: {}\n",
         ] {
             assert!(is_past(text), "{text}");
         }
@@ -124,6 +156,9 @@ mod tests {
             r#"{"kind":"Pod","metadata":{"annotations":{"x":"\"auditID\""}}}"#,
             r#"{"kind":"List","items":[{"kind":"Pod"},{"kind":"Event","involvedObject":{}}]}"#,
             r#"{"type":"ADDED","object":{"involvedObject":{}}}"#,
+            "kind: Event\nregarding: {}\n---\nkind: Pod\n",
+            "kind: List\nitems:\n- {kind: Pod}\n- {kind: Event, involvedObject: {}}\n",
+            "kind: Event\ninvolvedObject: {\n",
         ] {
             assert!(!is_past(text), "{text}");
         }

@@ -258,10 +258,7 @@ fn what_was_not_written_did_not_change() {
     let known = seen(200_000);
     check(
         &rows(&known, &[blind(100_000)]),
-        &[
-            (100_000, 100_000, Some(100_000), Some(100_000)),
-            (200_000, 400_000, Some(100_000), None),
-        ],
+        &[(100_000, 400_000, Some(100_000), None)],
     );
     check(
         &rows(&known, &[blind(190_000)]),
@@ -296,4 +293,37 @@ fn what_was_not_written_did_not_change() {
         &told_on(&known, &[filtered, late]).1,
         &[(200_000, 200_000, Some(200_000), None)],
     );
+}
+
+#[test]
+fn what_configures_enforcement_changes_to_what_nobody_saw() {
+    let named = |event: Value| {
+        let reference =
+            json!({"resource": "configmaps", "namespace": "kube-system", "name": "eni-config"});
+        with(
+            with(event, "level", "Metadata".into()),
+            "objectRef",
+            reference,
+        )
+    };
+    let patched = named(write(
+        5_000,
+        "admin",
+        "patch",
+        "configmaps",
+        [Value::Null, Value::Null],
+    ));
+    let other = json!({"resource": "configmaps", "namespace": "kube-system", "name": "other"});
+    let (_, rows, tally) = told(&[
+        patched.clone(),
+        with(
+            with(patched.clone(), "auditID", "x".into()),
+            "objectRef",
+            other,
+        ),
+    ]);
+    check(&rows, &[(5_000, 5_000, None, None)]);
+    assert_eq!(rows[0].4, "null");
+    assert_eq!((tally.settings.len(), tally.unknown), (1, 0));
+    assert_eq!(tally.left_out[&NoWrite::Other], 1);
 }

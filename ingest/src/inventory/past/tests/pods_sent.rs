@@ -1,0 +1,272 @@
+//! Pods of which the log shows what was sent, or not even that.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+const TERWAY: &str = "system:serviceaccount:kube-system:terway";
+
+fn at_level(event: Value, level: &str) -> Value {
+    with(event, "level", level.into())
+}
+
+/// A status as a kubelet sends it: nothing but what changed.
+fn status(at_ms: i64, status: Value) -> Value {
+    let sent = json!({"metadata": {"uid": "u1"}, "status": status});
+    at_level(
+        write(at_ms, KUBELET, "patch", "pods/status", [sent, Value::Null]),
+        "Request",
+    )
+}
+
+fn on_node() -> Value {
+    status(
+        500,
+        json!({"hostIP": "10.0.9.1", "hostIPs": [{"ip": "10.0.9.1"}]}),
+    )
+}
+
+fn running_at(at_ms: i64, ip: &str) -> Value {
+    status(
+        at_ms,
+        json!({"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}]}),
+    )
+}
+
+fn relabelled(at_ms: i64, level: &str, label: &str, version: u32) -> Value {
+    let bodies = [
+        json!({"metadata": {"labels": {"tier": label}}}),
+        pod(label, version, running()),
+    ];
+    at_level(write(at_ms, "someone", "patch", "pods", bodies), level)
+}
+
+/// Address, labels and core in ms, slack left out.
+fn held(log: &[Value]) -> Vec<(String, i64, i64)> {
+    let rows = told(log).0.into_iter();
+    let text = |row: &Row| {
+        row.4
+            .split(" {\"by\"")
+            .next()
+            .unwrap_or_default()
+            .trim_end()
+            .to_owned()
+    };
+    rows.map(|row| (text(&row), row.0, row.1)).collect()
+}
+
+fn is(what: &str, from: i64, to: i64) -> (String, i64, i64) {
+    (what.to_owned(), from, to)
+}
+
+#[test]
+fn a_pod_of_which_only_statuses_were_sent_is_named() {
+    let removed = json!({"gracePeriodSeconds": 0, "preconditions": {"uid": "u1"}});
+    let asked = at_level(
+        write(
+            60_000,
+            "someone",
+            "delete",
+            "pods",
+            [json!({}), Value::Null],
+        ),
+        "Request",
+    );
+    let gone = at_level(
+        write(65_000, KUBELET, "delete", "pods", [removed, Value::Null]),
+        "Request",
+    );
+    let log = [on_node(), running_at(4_000, "10.0.0.1"), asked, gone];
+    assert_eq!(held(&log), [is("10.0.0.1 null", 3_998, 59_998)]);
+    let (rows, ..) = told(&log);
+    assert_eq!(rows[0].3, Some(5_000), "gone when the kubelet removed it");
+    assert!(rows[0].4.contains(r#""by":["audit-request"]"#), "{rows:?}");
+    // Whether it has a network of its own is not known.
+    assert_eq!(held(&log[1..]), []);
+    // It shares its node's.
+    let (rows, ..) = told(&[on_node(), running_at(4_000, "10.0.9.1")]);
+    assert_eq!(rows.len(), 1, "{rows:#?}");
+}
+
+#[test]
+fn addresses_of_a_status_are_merged_one_by_one() {
+    let both = json!({"podIP": "10.0.0.1", "podIPs": [{"ip": "fd00::1"}], "$setElementOrder/podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]});
+    let moved = json!({"podIP": "10.0.0.2", "podIPs": [{"ip": "10.0.0.2"}, {"ip": "10.0.0.1", "$patch": "delete"}]});
+    let log = [
+        on_node(),
+        running_at(4_000, "10.0.0.1"),
+        status(20_000, both),
+        status(90_000, moved),
+    ];
+    let expected = [
+        is("10.0.0.1 null", 3_998, 19_998),
+        is("10.0.0.2 null", 89_998, 89_998),
+        is("fd00::1 null", 19_998, 89_998),
+    ];
+    assert_eq!(held(&log), expected);
+}
+
+#[test]
+fn labels_are_those_of_the_next_whole_pod_unless_it_was_relabelled() {
+    let log = [on_node(), running_at(5_200, "10.0.0.1")];
+    let seen = write(
+        50_000,
+        KUBELET,
+        "patch",
+        "pods/status",
+        [json!({}), pod("b", 9, running())],
+    );
+    let with_label = r#"10.0.0.1 {"tier":"b"}"#;
+    let then = [log.to_vec(), vec![seen.clone()]].concat();
+    assert_eq!(held(&then), [is(with_label, 5_000, 49_998)]);
+    // They were written shortly before, and nobody knows what they were.
+    let then = [
+        log.to_vec(),
+        vec![relabelled(30_000, "RequestResponse", "b", 8), seen.clone()],
+    ]
+    .concat();
+    assert_eq!(
+        held(&then),
+        [
+            is("10.0.0.1 null", 5_000, 29_998),
+            is(with_label, 30_000, 49_998)
+        ]
+    );
+    for level in ["Request", "Metadata"] {
+        let then = [
+            log.to_vec(),
+            vec![relabelled(30_000, level, "b", 8), seen.clone()],
+        ]
+        .concat();
+        assert_eq!(
+            held(&then),
+            [
+                is("10.0.0.1 null", 5_000, 29_998),
+                is(with_label, 30_000, 49_998)
+            ],
+            "{level}"
+        );
+    }
+}
+
+#[test]
+fn labels_that_were_sent_are_put_on_those_that_are_known() {
+    let first = write(
+        6_000,
+        KUBELET,
+        "patch",
+        "pods/status",
+        [json!({}), pod("a", 3, running())],
+    );
+    let patch = |body: Value| {
+        at_level(
+            write(30_000, "someone", "patch", "pods", [body, Value::Null]),
+            "Request",
+        )
+    };
+    let later = running_at(60_000, "10.0.0.1");
+    let after = |body: Value| held(&[first.clone(), patch(body), later.clone()]);
+    let a = || is(r#"10.0.0.1 {"tier":"a"}"#, 5_000, 29_998);
+    let merged = after(json!({"metadata": {"labels": {"app": "x"}}}));
+    assert_eq!(
+        merged,
+        [
+            a(),
+            is(r#"10.0.0.1 {"app":"x","tier":"a"}"#, 30_000, 59_998)
+        ]
+    );
+    let removed = after(json!([{"op": "remove", "path": "/metadata/labels/tier"}]));
+    assert_eq!(removed, [a(), is("10.0.0.1", 30_000, 59_998)]);
+    // An operation that cannot have been on these, directives, and a pod that is let go.
+    for body in [
+        json!([{"op": "replace", "path": "/metadata/labels/other", "value": "x"}]),
+        json!({"metadata": {"labels": {"$patch": "replace", "app": "x"}}}),
+        json!({"metadata": {"ownerReferences": [{"uid": "r", "$patch": "delete"}], "labels": {"app": "x"}}}),
+    ] {
+        assert_eq!(
+            after(body.clone()),
+            [a(), is("10.0.0.1 null", 30_000, 59_998)],
+            "{body}"
+        );
+    }
+    // Annotations leave them as they are.
+    let same = after(json!({"metadata": {"annotations": {"a": "b"}}}));
+    assert_eq!(same, [is(r#"10.0.0.1 {"tier":"a"}"#, 5_000, 59_998)]);
+}
+
+/// Found by a log of many levels: what a pod was like at its end is not what it was like when it began.
+#[test]
+fn the_last_state_says_nothing_of_labels_before() {
+    let mut last = pod("b", 9, running());
+    last["metadata"]["deletionTimestamp"] = text(60_000).into();
+    last["metadata"]["deletionGracePeriodSeconds"] = 0.into();
+    let gone = write(
+        65_000,
+        KUBELET,
+        "delete",
+        "pods",
+        [json!({"gracePeriodSeconds": 0}), last],
+    );
+    let first = write(
+        6_000,
+        KUBELET,
+        "patch",
+        "pods/status",
+        [json!({}), pod("a", 3, running())],
+    );
+    let log = [
+        first,
+        relabelled(30_000, "RequestResponse", "b", 8),
+        gone.clone(),
+    ];
+    let (a, b) = (r#"10.0.0.1 {"tier":"a"}"#, r#"10.0.0.1 {"tier":"b"}"#);
+    assert_eq!(held(&log), [is(a, 5_000, 29_998), is(b, 30_000, 60_000)]);
+    // Alone it tells of the time up to when its end was asked for.
+    assert_eq!(held(std::slice::from_ref(&gone)), [is(b, 5_000, 60_000)]);
+    // A write of labels that does not say what they became.
+    let log = [relabelled(30_000, "Metadata", "b", 8), gone];
+    assert_eq!(
+        held(&log),
+        [is("10.0.0.1 null", 5_000, 29_998), is(b, 60_000, 60_000)]
+    );
+}
+
+#[test]
+fn a_pod_removed_by_force_held_its_address_up_to_then() {
+    let mut last = pod("a", 9, running());
+    last["metadata"]["deletionTimestamp"] = text(60_000).into();
+    last["metadata"]["deletionGracePeriodSeconds"] = 0.into();
+    let removed = write(
+        60_500,
+        "someone",
+        "delete",
+        "pods",
+        [json!({"gracePeriodSeconds": 0}), last],
+    );
+    let first = write(
+        6_000,
+        KUBELET,
+        "patch",
+        "pods/status",
+        [json!({}), pod("a", 3, running())],
+    );
+    check(
+        &told(&[first, removed]).0,
+        &[(5_000, 60_000, Some(5_000), None)],
+    );
+}
+
+#[test]
+fn terways_word_gives_an_address_that_was_only_sent() {
+    let given = json!({"metadata": {"annotations": {"k8s.aliyun.com/pod-ips": "10.0.0.1"}}});
+    let given = at_level(
+        write(2_000, TERWAY, "patch", "pods", [given, Value::Null]),
+        "Request",
+    );
+    let log = [
+        status(500, json!({"phase": "Pending"})),
+        given,
+        running_at(4_000, "10.0.0.1"),
+    ];
+    assert_eq!(held(&log), [is("10.0.0.1 null", 1_998, 3_998)]);
+}
