@@ -133,9 +133,10 @@ fn two_pods_with_one_address_are_reported_and_not_chosen_from() {
     for time in ["20261124T080000Z", "20261124T090000Z"] {
         snapshot(&place, time, &[claim("cart"), claim("redis")]);
     }
-    place
-        .run(&["inventory", "import", "snapshots"])
-        .check(0, &["`shop/cart` and `shop/redis` both held 10.0.3.7"]);
+    place.run(&["inventory", "import", "snapshots"]).check(
+        0,
+        &["`shop/cart` (by snapshot) and `shop/redis` (by snapshot) both held 10.0.3.7"],
+    );
     let held = asked(&place, &["who", "10.0.3.7", "--at", "2026-11-24T08:30:00Z"]);
     assert_eq!(held["answer"], "ambiguous-two-holders");
     assert_eq!(held["candidates"].as_array().unwrap().len(), 2);

@@ -13,6 +13,7 @@ mod bad_input;
 mod bulk;
 mod cloud;
 mod demo;
+mod environments;
 mod explain;
 #[expect(dead_code, reason = "the tests of `ingest` use all of the fake")]
 #[path = "../../ingest/tests/fake/mod.rs"]

@@ -20,6 +20,7 @@ pub mod rows;
 mod span;
 
 pub mod read;
+mod rendered;
 mod stand_in;
 mod wanted;
 
@@ -127,7 +128,9 @@ pub fn import(
     settings: &ImportSettings,
     now: DateTime<Utc>,
 ) -> Result<ImportSummary, IngestError> {
-    let (located, problems) = input::locate(inputs, &read::is_wanted)?;
+    let (located, mut problems) = input::locate(inputs, &read::is_wanted)?;
+    let (located, unrendered) = rendered::apart(inputs, located);
+    problems.extend(unrendered);
     let mut summary = ImportSummary {
         problems,
         ..ImportSummary::default()

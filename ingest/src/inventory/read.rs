@@ -16,6 +16,7 @@ use flowaudit_rules::kubernetes::{self, Issue, Manifest, Severity, Watch};
 use super::ImportSettings;
 use super::past::Past;
 use super::past::text::{is_past, values};
+use super::rendered;
 use super::sighting::{latest_time, us};
 use crate::decode::compressed::Decompress;
 use crate::source::Problem;
@@ -154,6 +155,12 @@ pub fn read(
             }
             Content::Past { .. } => {}
         }
+    }
+    if let Content::Snapshot(manifest) = &content
+        && let Some(problem) = rendered::template(&name, &text, manifest)
+    {
+        problems.push(problem);
+        return None;
     }
     let latest = match &content {
         Content::Snapshot(manifest) => manifest.objects.iter().filter_map(latest_time).max(),

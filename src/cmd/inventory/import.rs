@@ -7,6 +7,7 @@ use flowaudit_ingest::inventory::{Against, Coverage, ImportSettings, ImportSumma
 use flowaudit_rules::kubernetes::{Issue, Severity};
 use serde::Serialize;
 
+use super::environments::{self, Environment};
 use crate::cmd::ingest::{inputs, problems};
 use crate::exit::Exit;
 use crate::failure::{Failure, Word, say, tell};
@@ -28,11 +29,14 @@ Examples:
   flowaudit inventory import snapshots/ audit.log events.json
   flowaudit inventory import cluster-info-dump/ --at 2026-11-24T08:00:00Z
   flowaudit inventory import envs/prod --declared-from 2026-11-24T08:00:00Z --shows complete --cluster prod
-  flowaudit inventory import envs/staging --declared-from 2026-11-24T08:00:00Z --shows complete --cluster staging")]
+  flowaudit inventory import --environment prod=envs/prod --environment staging=envs/staging --declared-from 2026-11-24T08:00:00Z")]
 pub(crate) struct Import {
     /// Files, directories, patterns, or `-` for standard input
-    #[arg(required = true, value_name = "FILES")]
+    #[arg(required_unless_present = "environment", value_name = "FILES")]
     inputs: Vec<String>,
+    /// An environment of a GitOps repository and its directory, as in `prod=envs/prod`; may be repeated, each is the cluster of its name
+    #[arg(long, value_name = "NAME=PATH", requires = "declared_from", conflicts_with_all = ["inputs", "cluster-name", "cluster-vpc"])]
+    environment: Vec<Environment>,
     /// When the snapshots were made, where they do not say themselves
     #[arg(long, value_name = "TIME")]
     at: Option<When>,
@@ -62,6 +66,7 @@ pub(crate) enum Shows {
 
 #[derive(Serialize)]
 struct ImportReport {
+    cluster: String,
     files: u64,
     objects: u64,
     snapshots: Vec<String>,
@@ -76,47 +81,78 @@ impl Import {
     pub(super) fn run(&self, everywhere: &Everywhere) -> Result<Exit, Failure> {
         let settings = Typed::new(everywhere)?.cluster(&self.cluster.0).check()?;
         let now = Utc::now();
-        let import_settings = ImportSettings {
-            cluster: settings.cluster.clone(),
-            vpc: settings.vpc.clone(),
-            at: self.at.map(|at| at.seen_from(now)),
-            declared_from: self.declared_from.map(|from| from.seen_from(now)),
-            coverage: match self.shows {
-                Shows::Detect => Coverage::Detect,
-                Shows::Complete => Coverage::Complete,
-                Shows::Partial => Coverage::Partial,
-            },
-            ..ImportSettings::default()
+        environments::checked(&self.environment)?;
+        let wanted = match self.environment.is_empty() {
+            true => vec![(settings.cluster.clone(), inputs(&self.inputs)?)],
+            false => {
+                let each = self.environment.iter();
+                let each = each
+                    .map(|one| Ok((one.name.clone(), inputs(std::slice::from_ref(&one.path))?)));
+                each.collect::<Result<_, Failure>>()?
+            }
         };
-        let inputs = inputs(&self.inputs)?;
         let lake = settings.create_or_open_lake()?;
-        let summary = import(&lake, &inputs, &import_settings, now)?;
-        told(&summary);
-        let left_out = left_out(&summary);
-        let report = ImportReport {
-            files: summary.files,
-            objects: summary.objects,
-            snapshots: summary.snapshots.iter().map(|at| rfc3339(*at)).collect(),
-            endpoints: summary.endpoints,
-            versions: summary.versions,
-            commit: summary.commit,
-            left_out,
-            contradictions: summary.contradictions.len(),
-        };
-        output::one(settings.output, &report, || said(&summary))?;
-        if left_out > 0 {
-            return Ok(Exit::Failed);
+        let (mut reports, mut text, mut exit) = (Vec::new(), String::new(), Exit::Clean);
+        for (cluster, inputs) in &wanted {
+            let import_settings = ImportSettings {
+                cluster: cluster.clone(),
+                vpc: settings.vpc.clone(),
+                at: self.at.map(|at| at.seen_from(now)),
+                declared_from: self.declared_from.map(|from| from.seen_from(now)),
+                coverage: match self.shows {
+                    Shows::Detect => Coverage::Detect,
+                    Shows::Complete => Coverage::Complete,
+                    Shows::Partial => Coverage::Partial,
+                },
+                ..ImportSettings::default()
+            };
+            let summary = import(&lake, inputs, &import_settings, now)?;
+            told(&summary);
+            let report = report(cluster, &summary);
+            if !self.environment.is_empty() {
+                text += &format!("{cluster}: ");
+            }
+            text += &said(&summary);
+            if report.left_out > 0 {
+                exit = Exit::Failed;
+            } else if summary.objects == 0 {
+                nothing(cluster, !self.environment.is_empty());
+                exit = Exit::Failed;
+            }
+            reports.push(report);
         }
-        if summary.objects == 0 {
-            say(Word::Error, "the inputs hold no Kubernetes object");
-            say(
-                Word::Help,
-                "name files of `kubectl get -o yaml` or `-o json`, or folders in which such files end in .yaml, .yml, .json or .jsonl",
-            );
-            return Ok(Exit::Failed);
+        match (&reports[..], self.environment.is_empty()) {
+            ([report], true) => output::one(settings.output, report, || text)?,
+            _ => output::one(settings.output, &reports, || text)?,
         }
-        Ok(Exit::Clean)
+        Ok(exit)
     }
+}
+
+fn report(cluster: &str, summary: &ImportSummary) -> ImportReport {
+    ImportReport {
+        cluster: cluster.to_owned(),
+        files: summary.files,
+        objects: summary.objects,
+        snapshots: summary.snapshots.iter().map(|at| rfc3339(*at)).collect(),
+        endpoints: summary.endpoints,
+        versions: summary.versions,
+        commit: summary.commit,
+        left_out: left_out(summary),
+        contradictions: summary.contradictions.len(),
+    }
+}
+
+fn nothing(cluster: &str, is_environment: bool) {
+    let text = match is_environment {
+        true => format!("environment `{cluster}` holds no Kubernetes object"),
+        false => "the inputs hold no Kubernetes object".to_owned(),
+    };
+    say(Word::Error, text);
+    say(
+        Word::Help,
+        "name files of `kubectl get -o yaml` or `-o json`, or folders in which such files end in .yaml, .yml, .json or .jsonl",
+    );
 }
 
 /// Files and objects that are not in the lake.
@@ -143,7 +179,10 @@ pub(crate) fn told(summary: &ImportSummary) {
         let [from, to] = [contradiction.from_us, contradiction.to_us].map(rfc3339);
         let told = match &contradiction.against {
             Against::Holder(other) => {
-                format!("`{holder}` and `{other}` both held {addr} from {from} to {to}")
+                let [one, two] = &contradiction.rests;
+                format!(
+                    "`{holder}` (by {one}) and `{other}` (by {two}) both held {addr} from {from} to {to}"
+                )
             }
             Against::Returned => {
                 format!(

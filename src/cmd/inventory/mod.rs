@@ -2,6 +2,7 @@
 
 mod cloud;
 mod diff;
+mod environments;
 mod health;
 mod history;
 mod import;
