@@ -12,7 +12,7 @@ use flowaudit_lake::read::{TableFile, is_same_dictionary};
 use flowaudit_lake::table::flows::DIRECTION_OUT;
 
 use crate::error::AnalyzeError;
-use crate::identify::Book;
+use crate::identify::Site;
 use crate::scan::Scan;
 
 /// The columns the kernel reads, in the order of [`Columns`], and the interface last.
@@ -52,8 +52,8 @@ pub(crate) struct End {
     pub(crate) whole: Option<u32>,
     /// Whether what is declared may change for this end.
     pub(crate) concerned: bool,
-    /// The node of the holder: a record of this end made on another one speaks against it, see [`Book::node_of`].
-    pub(crate) node: u32,
+    /// Where the holder is: a record of this end made elsewhere speaks against it, see [`Book::site_of`](crate::identify::Book::site_of).
+    pub(crate) site: Site,
 }
 
 /// What the dictionaries of the row group at hand mean.
@@ -69,6 +69,9 @@ pub(crate) struct Dictionaries {
     /// Nodes of the instances.
     nodes: Vec<u32>,
     vm_values: Option<ArrayRef>,
+    /// Interfaces that are a pod's own; empty where none is known.
+    enis: Vec<u32>,
+    eni_values: Option<ArrayRef>,
 }
 
 /// The values of one address column, per VPC that its rows stand in (none first).
@@ -97,9 +100,21 @@ impl Dictionaries {
             let vms_text = vms.as_string::<i32>().iter();
             let book = scan.known.book;
             self.nodes = vms_text
-                .map(|vm| vm.map_or(Book::ANYWHERE, |vm| book.node_of_instance(vm)))
+                .map(|vm| vm.map_or(0, |vm| book.node_of_instance(vm)))
                 .collect();
             self.vm_values = Some(vms.clone());
+        }
+        if let Some(eni) = columns.eni.filter(|_| scan.known.book.has_enis()) {
+            let values = eni.values();
+            let known = self.eni_values.as_ref();
+            if !known.is_some_and(|known| is_same_dictionary(known, values)) {
+                let book = scan.known.book;
+                let names = values.as_string::<i32>().iter();
+                self.enis = names
+                    .map(|name| book.number_of_eni(name.unwrap_or_default()))
+                    .collect();
+                self.eni_values = Some(values.clone());
+            }
         }
         let vpcs = columns.vpc.values();
         if !self
@@ -144,13 +159,18 @@ impl Dictionaries {
         (self.src.by_vpc[vpc][src], self.dst.by_vpc[vpc][dst])
     }
 
-    /// The node on which a record was made.
+    /// Where a record was made.
     #[inline]
-    pub(crate) fn node(&self, columns: &Columns<'_>, row: usize) -> u32 {
-        if columns.vm.is_null(row) {
-            return Book::ANYWHERE;
-        }
-        self.nodes[columns.vm.keys().value(row) as usize]
+    pub(crate) fn site(&self, columns: &Columns<'_>, row: usize) -> Site {
+        let node = match columns.vm.is_null(row) {
+            true => 0,
+            false => self.nodes[columns.vm.keys().value(row) as usize],
+        };
+        let eni = match columns.eni {
+            Some(eni) if !self.enis.is_empty() => self.enis[eni.keys().value(row) as usize],
+            _ => 0,
+        };
+        Site { node, eni }
     }
 
     /// Whether a record was made where its packets left, and whether they were rejected.
@@ -203,16 +223,16 @@ impl Ends {
                 })?;
                 let (number, known) = parties.address(address, vpc, &scan.known);
                 let (hash, whole) = (known.hash, known.whole());
-                let (concerned, node) = match whole.map(|whole| parties.holding(whole)) {
-                    Some(whole) => (whole.concerned, scan.known.book.node_of(&whole.held)),
-                    None => (!scan.known.timeline.is_constant(), Book::ANYWHERE),
+                let (concerned, site) = match whole.map(|whole| parties.holding(whole)) {
+                    Some(whole) => (whole.concerned, scan.known.book.site_of(&whole.held)),
+                    None => (!scan.known.timeline.is_constant(), Site::ANYWHERE),
                 };
                 ends.push(End {
                     address: number,
                     hash,
                     whole,
                     concerned,
-                    node,
+                    site,
                 });
             }
         }
@@ -245,6 +265,8 @@ pub(crate) struct Columns<'b> {
     flags: &'b arrow_array::Int32Array,
     action: &'b DictionaryArray<Int32Type>,
     vm: &'b DictionaryArray<Int32Type>,
+    /// Where the batch has it.
+    eni: Option<&'b DictionaryArray<Int32Type>>,
 }
 
 impl<'b> Columns<'b> {
@@ -269,6 +291,7 @@ impl<'b> Columns<'b> {
             flags: column(11).as_primitive::<Int32Type>(),
             action: column(12).as_dictionary(),
             vm: column(13).as_dictionary(),
+            eni: batch.columns().get(14).map(|eni| eni.as_dictionary()),
         }
     }
 

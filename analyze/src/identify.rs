@@ -12,6 +12,7 @@
 mod candidate;
 mod doubt;
 pub mod ranges;
+mod site;
 pub mod unseen;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -23,6 +24,7 @@ use ipnet::IpNet;
 use self::candidate::{Candidate, Evidence, Rank, join_cores, moved};
 pub use self::doubt::Doubt;
 use self::ranges::{CIDR_SET, NamedRange, Ranges};
+pub use self::site::Site;
 use self::unseen::Unseen;
 
 /// A stretch of time, both ends included, microseconds since the epoch.
@@ -99,7 +101,7 @@ pub enum Held {
         identity: u32,
         /// The endpoint rows of that holder whose times the window may touch: more than one when its labels changed.
         versions: Vec<u32>,
-        /// Whether only the node on which the record was made tells it from others.
+        /// Whether only the node or interface where the record was made tells it from others.
         by_eni: bool,
     },
     /// By a range that the inventory names.
@@ -127,6 +129,8 @@ pub struct Book {
     nodes: HashMap<(String, String), u32>,
     /// Numbers of nodes by their ECS instance.
     instances: HashMap<String, u32>,
+    /// Numbers of interfaces that are a pod's own.
+    enis: HashMap<String, u32>,
     /// When nobody watched.
     unseen: Unseen,
 }
@@ -172,13 +176,18 @@ impl Book {
                 row.to_slack_ms,
             );
             let node = row.node.as_ref().filter(|_| rank == Rank::Pod);
-            let node = node.map_or(Book::ANYWHERE, |node| book.node(&row.cluster, node));
+            let node = node.map_or(0, |node| book.node(&row.cluster, node));
+            let eni = row.eni_id.as_ref().filter(|_| rank == Rank::Pod);
+            let eni = eni.map_or(0, |eni| {
+                let next = book.enis.len() as u32 + 1;
+                *book.enis.entry(eni.clone()).or_insert(next)
+            });
             let evidence: Evidence = serde_json::from_str(&row.evidence).unwrap_or_default();
             let candidate = Candidate {
                 row: n as u32,
                 identity: number,
                 rank,
-                node,
+                site: Site { node, eni },
                 core,
                 outer,
                 sure: core,
@@ -202,9 +211,6 @@ impl Book {
         book
     }
 
-    /// A node that is not known.
-    pub const ANYWHERE: u32 = 0;
-
     /// The number of a node.
     fn node(&mut self, cluster: &str, name: &str) -> u32 {
         let next = self.nodes.len() as u32 + 1;
@@ -226,29 +232,51 @@ impl Book {
         self
     }
 
-    /// The number of the node that an ECS instance is; [`Self::ANYWHERE`] where it is none that is known.
+    /// The number of the node that an ECS instance is; 0 where it is none that is known.
     pub fn node_of_instance(&self, instance: &str) -> u32 {
-        self.instances
-            .get(instance)
-            .copied()
-            .unwrap_or(Book::ANYWHERE)
+        self.instances.get(instance).copied().unwrap_or(0)
     }
 
-    /// The number of the node of whoever holds an address, as far as records made on another one speak against it.
-    pub fn node_of(&self, held: &Held) -> u32 {
+    /// The number of an interface; 0 where it is nobody's own, or not known.
+    pub fn number_of_eni(&self, eni: &str) -> u32 {
+        self.enis.get(eni).copied().unwrap_or(0)
+    }
+
+    /// Whether any pod has an interface of its own: then those of records tell something.
+    pub fn has_enis(&self) -> bool {
+        !self.enis.is_empty()
+    }
+
+    /// Where whoever holds an address is, as far as records made elsewhere speak against it.
+    pub fn site_of(&self, held: &Held) -> Site {
         match held {
-            Held::By { versions, .. } => versions.first().map_or(Book::ANYWHERE, |row| {
-                let row = self.row(*row);
-                let node = row
-                    .node
-                    .clone()
-                    .filter(|_| row.kind == "pod" && !row.host_network);
-                node.and_then(|node| self.nodes.get(&(row.cluster.clone(), node)).copied())
-                    .unwrap_or(Book::ANYWHERE)
-            }),
-            // Every node may choose between them.
-            Held::Unclear(Doubt::TwoHolders) => u32::MAX,
-            _ => Book::ANYWHERE,
+            Held::By { versions, .. } => {
+                let rows = versions.iter().map(|row| self.row(*row));
+                let mut sites = rows
+                    .filter(|row| row.kind == "pod" && !row.host_network)
+                    .map(|row| self.site(row));
+                let first = sites.next().unwrap_or_default();
+                let is_same = sites.all(|site| site.eni == first.eni);
+                Site {
+                    eni: if is_same { first.eni } else { 0 },
+                    ..first
+                }
+            }
+            // Every place may choose between them.
+            Held::Unclear(Doubt::TwoHolders) => Site::ELSEWHERE,
+            _ => Site::ANYWHERE,
+        }
+    }
+
+    fn site(&self, row: &EndpointRow) -> Site {
+        let node = row.node.clone().map(|node| (row.cluster.clone(), node));
+        let node = node.and_then(|node| self.nodes.get(&node).copied());
+        Site {
+            node: node.unwrap_or(0),
+            eni: row
+                .eni_id
+                .as_deref()
+                .map_or(0, |eni| self.number_of_eni(eni)),
         }
     }
 
@@ -306,11 +334,11 @@ impl Book {
 
     /// Who held `address` (in `vpc`, where known) during `window`.
     pub fn held(&self, address: IpAddr, vpc: Option<&str>, window: Stretch) -> Held {
-        self.held_on(address, vpc, window, Book::ANYWHERE)
+        self.held_on(address, vpc, window, Site::ANYWHERE)
     }
 
-    /// The same, for the end of a record that is on the node with number `on`: where it was made.
-    pub fn held_on(&self, address: IpAddr, vpc: Option<&str>, window: Stretch, on: u32) -> Held {
+    /// The same, for the end of a record that is at `on`: where it was made.
+    pub fn held_on(&self, address: IpAddr, vpc: Option<&str>, window: Stretch, on: Site) -> Held {
         let Some(candidates) = self.by_address.get(&address) else {
             return self.not_held(address, vpc, window);
         };
@@ -330,9 +358,7 @@ impl Book {
                 continue;
             }
             let were_several = several(&touching);
-            if on != Book::ANYWHERE {
-                touching.retain(|one| one.node == Book::ANYWHERE || one.node == on);
-            }
+            touching.retain(|one| !one.site.is_other_than(on));
             let Some(first) = touching.first() else {
                 return Held::Unclear(Doubt::OtherNode);
             };

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::identify::{Book, Held, Stretch};
+use crate::identify::{Book, Held, Site, Stretch};
 use crate::timeline::Timeline;
 
 /// The seed is fixed: the bucket of an address pair is the same on every machine and in every run.
@@ -26,7 +26,7 @@ pub struct Address {
     cuts: Vec<i64>,
     /// The holding where there are no cuts.
     whole: u32,
-    /// Some record was made on another node than that of its holder: not all of its records have one holding.
+    /// Some record was made elsewhere than where its holder is: not all of its records have one holding.
     torn: bool,
 }
 
@@ -195,7 +195,7 @@ impl Parties {
         {
             return holding;
         }
-        let holding = self.slice(number, known, window, Book::ANYWHERE);
+        let holding = self.slice(number, known, window, Site::ANYWHERE);
         let cuts = &self.addresses[number as usize].cuts;
         let windows = self.windows.entry(number);
         windows
@@ -251,7 +251,7 @@ impl Parties {
             whole: 0,
             torn: false,
         });
-        let whole = self.slice(number, known, known.within, Book::ANYWHERE);
+        let whole = self.slice(number, known, known.within, Site::ANYWHERE);
         let noted = &mut self.addresses[number as usize];
         noted.whole = whole;
         let found = Found {
@@ -265,16 +265,16 @@ impl Parties {
         found
     }
 
-    /// The holding of an address for one window, as a record shows it that was made on the node `on`.
+    /// The holding of an address for one window, as a record shows it that was made at `on`.
     pub(crate) fn slice(
         &mut self,
         address: u32,
         known: &Known<'_>,
         window: Stretch,
-        on: u32,
+        on: Site,
     ) -> u32 {
         let asked = &mut self.addresses[address as usize];
-        asked.torn |= on != Book::ANYWHERE;
+        asked.torn |= on != Site::ANYWHERE;
         let vpc = asked.vpc.as_deref();
         let held = known.book.held_on(asked.address, vpc, window, on);
         let next = self.holdings.len() as u32;

@@ -17,11 +17,11 @@ use flowaudit_lake::Hour;
 use flowaudit_lake::layout::HOUR_MARGIN_US;
 use flowaudit_lake::read::TableFile;
 
-use crate::columns::{COLUMNS, Columns, Dictionaries, End};
+use crate::columns::{COLUMNS, COLUMNS_AND_ENI, Columns, Dictionaries, End};
 use crate::error::AnalyzeError;
 use crate::fanin::{FanIn, note_fan_in};
 use crate::fold::{BLOCK, Observation, TUPLE_BYTES, Tuple, TupleKey, TupleTable, Way};
-use crate::identify::{Book, Stretch};
+use crate::identify::{Site, Stretch};
 use crate::parties::{Known, Parties, Windows};
 use crate::timeline::Spans;
 
@@ -131,7 +131,7 @@ impl<'a> Scan<'a> {
         };
         let tables = self.each_row_group(
             &self.units(),
-            COLUMNS,
+            self.columns(),
             || {
                 let mut folder = Folder::new(self, &shared);
                 // About as many records share a tuple as windows of two interfaces in two directions.
@@ -152,7 +152,7 @@ impl<'a> Scan<'a> {
         let mut straddling = [TupleTable::default(), reaching];
         let parts = self.each_row_group(
             &self.units_beside(),
-            COLUMNS,
+            self.columns(),
             || BesideFolder::new(Folder::new(self, &shared), &own),
             |folder, batch, file| folder.rows(batch, file),
             BesideFolder::finish,
@@ -182,6 +182,14 @@ impl<'a> Scan<'a> {
             beside,
             straddling,
         })
+    }
+
+    /// The columns that folding reads: interfaces only where they tell something.
+    fn columns(&self) -> &'static [&'static str] {
+        match self.known.book.has_enis() {
+            true => COLUMNS_AND_ENI,
+            false => COLUMNS,
+        }
     }
 
     /// The fan-in of the whole hour, from its records: needed only where the hour does not fit into one bucket.
@@ -289,11 +297,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The holding of an end that has one all the time, unless a record made on the node `on` speaks against it.
+/// The holding of an end that has one all the time, unless a record made at `on` speaks against it.
 #[inline]
-fn whole(end: End, on: u32) -> Option<u32> {
-    let is_elsewhere = on != Book::ANYWHERE && end.node != Book::ANYWHERE && end.node != on;
-    end.whole.filter(|_| !is_elsewhere)
+fn whole(end: End, on: Site) -> Option<u32> {
+    end.whole.filter(|_| !end.site.is_other_than(on))
 }
 
 /// State shared by the threads of one fold.
@@ -315,8 +322,8 @@ struct Folder<'s, 'a> {
     dictionaries: Dictionaries,
     keys: Vec<TupleKey>,
     records: Vec<Observation>,
-    /// Holdings of addresses whose holder changes meanwhile, by address and the node a record speaks of.
-    windows: HashMap<(u32, u32), Windows, foldhash::fast::FixedState>,
+    /// Holdings of addresses whose holder changes meanwhile, by address and the place a record speaks of.
+    windows: HashMap<(u32, Site), Windows, foldhash::fast::FixedState>,
     spans: HashMap<(u16, u16), u16>,
 }
 
@@ -381,11 +388,11 @@ impl<'s, 'a> Folder<'s, 'a> {
                 continue;
             }
             let (at_source, rejected) = self.dictionaries.signs(&columns, row);
-            // The end where the record was made is on that node.
-            let on = self.dictionaries.node(&columns, row);
+            // One end is where the record was made.
+            let on = self.dictionaries.site(&columns, row);
             let [src_on, dst_on] = match at_source {
-                true => [on, Book::ANYWHERE],
-                false => [Book::ANYWHERE, on],
+                true => [on, Site::ANYWHERE],
+                false => [Site::ANYWHERE, on],
             };
             let (src_whole, dst_whole) = (whole(src, src_on), whole(dst, dst_on));
             let src_holding = src_whole.unwrap_or_else(|| self.slice(src, window, src_on));
@@ -468,7 +475,7 @@ impl<'s, 'a> Folder<'s, 'a> {
     }
 
     /// The holding of an address whose holder changes meanwhile, or that a record speaks against.
-    fn slice(&mut self, end: End, window: Stretch, on: u32) -> u32 {
+    fn slice(&mut self, end: End, window: Stretch, on: Site) -> u32 {
         let scan = self.scan;
         let windows = self
             .windows

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::Stretch;
+use super::{Site, Stretch};
 
 /// Kubernetes cuts its times to the second: what they date was up to so much later.
 const CUT_US: i64 = 1_000_000;
@@ -19,8 +19,8 @@ pub(super) struct Candidate {
     pub(super) row: u32,
     pub(super) identity: u32,
     pub(super) rank: Rank,
-    /// Number of the node a pod runs on; `Book::ANYWHERE` where that is not known.
-    pub(super) node: u32,
+    /// The node a pod runs on, and its own interface.
+    pub(super) site: Site,
     pub(super) core: Stretch,
     pub(super) outer: Stretch,
     /// What of the core counts whatever the clocks say; may be empty.

@@ -11,7 +11,7 @@ pub enum Doubt {
     LastSeenBefore,
     /// Nobody watched for a part of the window that no holder's core covers.
     InGap,
-    /// The record was made on another node than that of whoever held the address.
+    /// The record was made on another node or interface than that of whoever held the address.
     OtherNode,
     /// The address belongs to the cluster, but nobody is known to have held it then.
     NoHolder,
@@ -48,7 +48,7 @@ impl Doubt {
             }
             Doubt::InGap => "nobody watched the cluster then, and others may have had it meanwhile",
             Doubt::OtherNode => {
-                "one holder had it, and the record was made on another node than that holder's"
+                "one holder had it, and the record was made on another node or interface than that holder's"
             }
             Doubt::NoHolder => "it is an address of a cluster, and nobody is known to have had it",
             Doubt::Terminated => {

@@ -300,6 +300,75 @@ fn a_range_with_a_name_is_never_taken_for_a_pod_that_is_not_known() {
     assert_eq!(named("198.51.100.7"), "External");
 }
 
+/// Who held 10.0.3.7 in the middle of the first hundred seconds, of a record that was made there.
+fn named_at(book: &Book, on: Site) -> Result<(String, bool), Held> {
+    let window = Stretch {
+        from: 50 * SECOND,
+        to: 60 * SECOND,
+    };
+    match book.held_on("10.0.3.7".parse().unwrap(), None, window, on) {
+        Held::By {
+            identity, by_eni, ..
+        } => Ok((book.identity(identity).name.clone(), by_eni)),
+        other => Err(other),
+    }
+}
+
+#[test]
+fn the_interface_of_a_pods_own_chooses_and_vetoes() {
+    let with = |name: &str, eni: Option<&str>| EndpointRow {
+        node: Some("n1".into()),
+        eni_id: eni.map(str::to_owned),
+        ..pod(name, 0, Some(100), Some(0))
+    };
+    let other = EndpointRow {
+        addr: "10.0.3.8".into(),
+        ..with("db", Some("eni-db"))
+    };
+    let rows = vec![
+        with("cart", Some("eni-cart")),
+        with("redis", Some("eni-redis")),
+        other,
+    ];
+    let two = book(rows.clone()).with_instances([("i-n1".into(), "c".into(), "n1".into())]);
+    assert!(two.has_enis());
+    let at = |book: &Book, eni: &str| {
+        let site = Site {
+            node: book.node_of_instance("i-n1"),
+            eni: book.number_of_eni(eni),
+        };
+        named_at(book, site)
+    };
+    assert_eq!(at(&two, "eni-cart"), Ok(("cart".into(), true)));
+    assert_eq!(at(&two, "eni-redis"), Ok(("redis".into(), true)));
+    assert_eq!(at(&two, "eni-db"), Err(Held::Unclear(Doubt::OtherNode)));
+    // The trunk under it, or the node's: nobody's own, and it tells nothing.
+    assert_eq!(at(&two, "eni-trunk"), Err(Held::Unclear(Doubt::TwoHolders)));
+    assert_eq!(
+        two.site_of(&Held::Unclear(Doubt::TwoHolders)),
+        Site::ELSEWHERE
+    );
+    // Of whom no interface is known, it may be that one: a fixed address and its interface go from pod to pod.
+    let rows = vec![with("cart", Some("eni-cart")), with("redis", None)];
+    let before = book(rows);
+    assert_eq!(
+        at(&before, "eni-cart"),
+        Err(Held::Unclear(Doubt::TwoHolders))
+    );
+    // One alone is vetoed by what is another pod's own, on another node or not.
+    let rows = vec![
+        with("cart", Some("eni-cart")),
+        EndpointRow {
+            addr: "10.0.3.8".into(),
+            ..with("db", Some("eni-db"))
+        },
+    ];
+    let alone = book(rows);
+    assert_eq!(at(&alone, "eni-cart"), Ok(("cart".into(), false)));
+    assert_eq!(at(&alone, "eni-unknown"), Ok(("cart".into(), false)));
+    assert_eq!(at(&alone, "eni-db"), Err(Held::Unclear(Doubt::OtherNode)));
+}
+
 #[test]
 fn the_node_a_record_was_made_on_chooses_and_vetoes() {
     let on = |name: &str, node: &str| EndpointRow {
@@ -315,12 +384,7 @@ fn the_node_a_record_was_made_on_chooses_and_vetoes() {
     };
     let held = |instance: &str| {
         let node = book.node_of_instance(instance);
-        match book.held_on(address, None, window, node) {
-            Held::By {
-                identity, by_eni, ..
-            } => Ok((book.identity(identity).name.clone(), by_eni)),
-            other => Err(other),
-        }
+        named_at(&book, Site { node, eni: 0 })
     };
     assert_eq!(held("i-n1"), Ok(("cart".into(), true)));
     assert_eq!(held("i-n2"), Ok(("redis".into(), true)));

@@ -14,16 +14,38 @@ fn on(app: &str, addr: &str, node: &str) -> EndpointRow {
     }
 }
 
+/// A pod with an interface of its own: that at which the world logs what goes to and from `logged`.
+fn own(app: &str, addr: &str, node: &str, logged: &str) -> EndpointRow {
+    EndpointRow {
+        eni_id: Some(format!("eni-{logged}")),
+        ..on(app, addr, node)
+    }
+}
+
 /// Two pods that claim one address: on the node where the packets left there is only one of them.
 #[test]
 fn the_node_of_a_record_chooses_between_pods() {
-    let nodes = [node("node-1", CART), node("node-2", REDIS)];
-    let holders = [
+    check_chosen(&[
         on("cart", CART, "node-1"),
         on("web", CART, "node-3"),
         on("redis", REDIS, "node-2"),
-    ];
-    let world = World::new(&holders, &nodes);
+    ]);
+}
+
+/// Both are on that node, and the interface is only one's.
+#[test]
+fn the_interface_of_a_record_chooses_between_pods() {
+    check_chosen(&[
+        own("cart", CART, "node-1", CART),
+        own("web", CART, "node-1", "other"),
+        on("redis", REDIS, "node-2"),
+    ]);
+}
+
+#[track_caller]
+fn check_chosen(holders: &[EndpointRow]) {
+    let nodes = [node("node-1", CART), node("node-2", REDIS)];
+    let world = World::new(holders, &nodes);
     world.ingest(&window(0, (CART, 40_000), 27));
     world.analyse(&settings());
     let identified = world.coverage("identify");
@@ -49,9 +71,23 @@ fn the_node_of_a_record_chooses_between_pods() {
 /// Whoever is known to have held the address was on another node.
 #[test]
 fn the_node_of_a_record_speaks_against_a_pod() {
+    check_vetoed(&[on("cart", CART, "node-2"), on("redis", REDIS, "node-2")]);
+}
+
+/// It was on that node, and the interface is another pod's own.
+#[test]
+fn the_interface_of_a_record_speaks_against_a_pod() {
+    check_vetoed(&[
+        own("cart", CART, "node-1", "cart"),
+        own("db", "10.0.3.200", "node-1", CART),
+        on("redis", REDIS, "node-2"),
+    ]);
+}
+
+#[track_caller]
+fn check_vetoed(holders: &[EndpointRow]) {
     let nodes = [node("node-1", CART), node("node-2", REDIS)];
-    let holders = [on("cart", CART, "node-2"), on("redis", REDIS, "node-2")];
-    let world = World::new(&holders, &nodes);
+    let world = World::new(holders, &nodes);
     world.ingest(&window(0, (CART, 40_000), 27));
     world.analyse(&settings());
     let identified = world.coverage("identify");
