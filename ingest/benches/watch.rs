@@ -49,6 +49,7 @@ fn main() {
         Heard::ListBegun {
             kind: kind.clone(),
             at: us(0),
+            shown: us(0),
         },
     );
     for number in 0..pods {

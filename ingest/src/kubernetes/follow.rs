@@ -213,6 +213,7 @@ impl Follower {
                 .map(|at| Heard::ListBegun {
                     kind: kind.clone(),
                     at,
+                    shown: now_us(),
                 })
                 .into_iter()
                 .collect();
@@ -304,7 +305,7 @@ impl Follower {
         }
         let mut lines = EventLines::new(body, self.tuning.watch_idle);
         let mut awake = Awake::new(self.tuning.resume_within);
-        let mut last = Instant::now();
+        let (mut last, mut last_at, mut is_behind) = (Instant::now(), now_us(), true);
         let whole = last + Duration::from_secs(length) - Duration::from_millis(500);
         loop {
             let line = timeout(TICK, lines.next()).await;
@@ -313,6 +314,11 @@ impl Follower {
                 return Ok(Over::Stale(why));
             }
             let Ok(line) = line else {
+                // What happened before it began has all come.
+                if std::mem::take(&mut is_behind) {
+                    let (kind, at) = (self.served.id(), last_at);
+                    self.hear(Heard::Progress { kind, at }).await?;
+                }
                 continue;
             };
             let line = match line {
@@ -331,7 +337,7 @@ impl Follower {
                 }
                 Err(refusal) => return Ok(Over::At(Instant::now(), Some(refusal))),
             };
-            last = Instant::now();
+            (last, last_at) = (Instant::now(), now_us());
             match self.event(&line, version).await? {
                 None => waits.worked(),
                 Some(Refusal::Gone) => return Ok(Over::Stale(Refusal::Gone.to_string())),

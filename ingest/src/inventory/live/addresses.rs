@@ -8,7 +8,7 @@ use flowaudit_rules::kubernetes::{Body, Object};
 
 use super::compact::Name;
 use super::heard::KindId;
-use super::hold::{Closed, End, Hold, STATUS_LAG_US};
+use super::hold::{Closed, End, Hold, STATUS_LAG_US, taken_from};
 use super::state::{Entry, Seen, State};
 use crate::inventory::history::By;
 use crate::inventory::sighting::{self, Held, us};
@@ -97,7 +97,7 @@ impl State {
         let interface = pod.and_then(|_| self.interface(name, &entry.uid, addr));
         let own = |hold: &Hold| hold.kind == held.holder.kind && hold.addr == addr;
         let known = entry.holds.iter().position(own);
-        let (mut before, mut is_other) = (None, false);
+        let (mut before, mut floor, mut is_other, mut was_other) = (None, None, false, false);
         let mut came = watched && (is_shown || self.watches_enis(Some(at)));
         let hold = match known.map(|number| entry.holds.swap_remove(number)) {
             Some(mut hold) => {
@@ -116,16 +116,22 @@ impl State {
                         hold.last = hold.last.max(listed);
                     }
                     Some(hold)
-                } else if hold.first >= begun {
+                } else if hold.first >= begun && hold.start.is_none() {
                     hold.look = look.clone();
                     hold.published = None;
                     Some(hold)
                 } else {
                     let mut old = hold;
                     came = old.came && anew.is_none();
-                    before = Some(old.end(last).min(begun - 1));
-                    if before.is_some_and(|end| end < old.end(last)) {
-                        old.ended = before;
+                    was_other = old.look != look;
+                    if old.is_vague(last) {
+                        (before, floor) = (old.before, old.floor);
+                    } else {
+                        let sure = old.sure_end(last).min(begun - 1);
+                        before = Some(sure);
+                        if sure < old.end(last) {
+                            old.ended = before;
+                        }
                     }
                     let end = anew.map_or(End::Changed(begun), End::Gone);
                     self.close(old, last, end);
@@ -137,7 +143,9 @@ impl State {
         let mut hold = match hold {
             Some(hold) => hold,
             None => {
+                // What it looked like when it began is not known, if it looked otherwise before.
                 let start = held.facts.starts.first().copied();
+                let start = start.filter(|_| !was_other);
                 // Without a time there is nothing to write down.
                 let Some(first) = finished.or(if is_finished { held.at } else { Some(at) }) else {
                     return;
@@ -157,7 +165,7 @@ impl State {
                     not_before: held.facts.not_before,
                     came,
                     before,
-                    floor: None,
+                    floor,
                     cut: None,
                     ended: None,
                     lingers: None,
@@ -203,6 +211,7 @@ impl State {
 
     /// An address that is held no longer, or not in this way.
     pub(super) fn close(&mut self, mut hold: Hold, last: Option<i64>, end: End) {
+        let is_vague = hold.is_vague(last);
         if hold.ended.is_none() && hold.sure_end(last) < hold.first {
             hold.ended = Some(hold.sure_end(last));
         }
@@ -211,6 +220,7 @@ impl State {
         }
         let mut closed = Closed::new(hold, last, end, &self.owners);
         let hold = &closed.hold;
+        let gap = closed.gap(last, self.now).filter(|_| is_vague);
         let is_over = !matches!(end, End::Changed(_));
         if hold.is_exclusive() {
             if is_over && let Some(names) = self.by_addr.get_mut(&hold.addr) {
@@ -228,14 +238,18 @@ impl State {
                     let holds = objects.get_mut(&name).map(|entry| &mut entry.holds);
                     for next in holds.into_iter().flatten() {
                         let is_next = next.addr == addr && next.uid != uid;
-                        if is_next && closed.span.start <= next.begin() {
+                        if is_next && !is_vague && closed.span.start <= next.begin() {
                             closed.give_to(next, last);
                         }
                     }
                 }
             }
         }
-        self.settled.settle(closed);
+        if !self.settled.settle(closed, is_vague)
+            && let Some(gap) = gap
+        {
+            self.gaps.push(gap);
+        }
         self.is_changed = true;
     }
 
@@ -251,12 +265,13 @@ impl State {
         let others = others.flatten().filter(|other| other.uid != hold.uid);
         let taken = others
             .filter(|other| other.addr == hold.addr)
-            .map(Hold::begin)
-            .filter(|taken| begun < *taken && *taken <= until)
-            .filter(|taken| until - taken <= STATUS_LAG_US)
+            .map(|other| other.span(None))
+            .filter(|next| begun < next.start && next.start <= until)
+            .filter(|next| until - next.start <= STATUS_LAG_US)
+            .map(|next| taken_from(begun, next))
             .min();
         if let Some(taken) = taken {
-            hold.ended = Some(hold.ended.map_or(taken - 1, |ended| ended.min(taken - 1)));
+            hold.ended = Some(hold.ended.map_or(taken, |ended| ended.min(taken)));
         }
     }
 
@@ -288,7 +303,7 @@ impl State {
             {
                 continue;
             }
-            self.settled.settle(closed);
+            self.settled.settle(closed, false);
         }
     }
 }

@@ -56,6 +56,8 @@ pub enum Heard {
         kind: KindId,
         /// When.
         at: i64,
+        /// When its first page came: it shows what was so at some instant between the two.
+        shown: i64,
     },
     /// One object of the list that was begun.
     Listed {

@@ -8,6 +8,8 @@ use flowaudit_lake::table::endpoints::EndpointRow;
 use flowaudit_rules::cluster::Owners;
 
 use super::compact::{Look, Name};
+use super::heard::KindId;
+use super::resync::Gap;
 use crate::inventory::history::{By, Facts, Run, returned_after};
 use crate::inventory::interfaces::Interface;
 use crate::inventory::ledger::Subject;
@@ -88,6 +90,12 @@ impl Hold {
             }
             _ => self.end(seen),
         }
+    }
+
+    /// Whether it surely held at no instant: it came late, in the burst after a list, and says nothing of when it began.
+    pub(super) fn is_vague(&self, seen: Option<i64>) -> bool {
+        let is_late = seen.is_some_and(|seen| seen < self.first);
+        is_late && self.last.is_none() && self.start.is_none() && self.ended.is_none()
     }
 
     /// When it held, as far as is known.
@@ -213,6 +221,17 @@ impl Closed {
         }
     }
 
+    /// When it may have held, up to `now`, if it surely did at no instant, and is not there any more in any look.
+    pub(super) fn gap(&self, seen: Option<i64>, now: i64) -> Option<Gap> {
+        let is_over = !matches!(self.end, End::Changed(_));
+        let from = seen.filter(|_| is_over)?;
+        Some(Gap {
+            kind: KindId::new("", self.hold.kind.object_kind()),
+            from,
+            to: now.max(self.hold.first),
+        })
+    }
+
     /// Whether its end was said by somebody who could know.
     pub(super) fn is_said(&self) -> bool {
         self.hold.ended.is_some() && self.end != End::Unsaid
@@ -250,7 +269,9 @@ impl Closed {
         let begin = span.start;
         let is_said = self.is_said();
         if pass_on(&mut self.span, is_said, &mut span) {
-            next.floor = next.floor.max(Some(self.span.end));
+            // Of an end that nobody said may be heard later that it was earlier.
+            let late = if is_said { 0 } else { STATUS_LAG_US };
+            next.floor = next.floor.max(Some(self.span.end - late));
             if span.start != begin {
                 next.cut = Some(span.start);
             }
@@ -272,7 +293,14 @@ impl Closed {
 pub(super) fn pass_on(span: &mut Span, is_said: bool, next: &mut Span) -> bool {
     let late = span.end.saturating_sub(next.start);
     if !is_said && span.start < next.start && late <= STATUS_LAG_US {
-        span.end = span.end.min(next.start - 1);
+        span.end = span.end.min(taken_from(span.start, *next));
     }
     span.hand_over_to(next)
+}
+
+/// Up to when one that held from `begun` on surely did, if its end is known by the next one only: that one may have begun
+/// before it was seen.
+pub(super) fn taken_from(begun: i64, next: Span) -> i64 {
+    let low = next.low.unwrap_or(next.start - STATUS_LAG_US);
+    low.min(next.start - 1).max(begun)
 }

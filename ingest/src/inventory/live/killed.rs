@@ -41,6 +41,7 @@ fn churn() -> Vec<Life> {
                 release,
                 lag: number % 3,
                 relabelled: (number % 4 == 1).then_some(start + 5),
+                is_dated: true,
                 ending: Ending::Finishes(1, number % 3, 2),
                 told: Some(2),
                 own: None,
@@ -132,6 +133,7 @@ fn record(lake: &'static Lake) -> Result<(), flowaudit_lake::LakeError> {
         recorder.hear(Heard::ListBegun {
             kind: kind.clone(),
             at: at(begun),
+            shown: at(begun),
         })?;
         for life in &lives {
             if let Some(state) = life.state(begun) {

@@ -13,7 +13,7 @@
 //! What was born and ended meanwhile nobody saw: from `last` to the end of the list is a row of `gaps`. Labels that were changed and
 //! changed back are not seen either.
 //!
-//! Each span in which a kind was watched is a row of `objects`, `flowaudit/Watch`: from when its list began to when it was last heard. The
+//! Each span in which a kind was watched is a row of `objects`, `flowaudit/Watch`: from when its list was shown to when it was last heard. The
 //! next run takes from it how far the last one came, and an import that the list would have shown what was there.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -135,11 +135,12 @@ impl WatchSpec {
 }
 
 impl State {
-    pub(super) fn begin_list(&mut self, id: KindId, at: i64) {
+    pub(super) fn begin_list(&mut self, id: KindId, at: i64, shown: i64) {
         let kind = self.kind(&id);
         kind.is_live = false;
         kind.list.number += 1;
         kind.list.begun = at.max(kind.seen.unwrap_or(at));
+        kind.list.shown = shown.max(kind.list.begun);
     }
 
     pub(super) fn end_list(&mut self, id: &KindId, at: i64) {
@@ -176,7 +177,8 @@ impl State {
         kind.is_live = true;
         (kind.list.ended, kind.list.has_settled) = (at, false);
         kind.watched.lost = None;
-        let since = kind.watched.since.replace(begun);
+        // What ended while the list was made may not be in it.
+        let since = kind.watched.since.replace(kind.list.shown);
         if let Some(last) = last {
             self.gaps.push(Gap {
                 kind: id.clone(),
@@ -186,7 +188,7 @@ impl State {
             self.spans.extend(since.map(|from| WatchedSpan {
                 kind: id.clone(),
                 from,
-                to: last,
+                to: last.max(from),
                 lost: None,
                 is_listed: true,
             }));
@@ -213,7 +215,7 @@ impl State {
             Some(WatchedSpan {
                 kind: id.clone(),
                 from,
-                to: kind.seen.filter(|_| is_listed).unwrap_or(from),
+                to: kind.seen.filter(|_| is_listed).unwrap_or(from).max(from),
                 lost: lost.map(|(_, why)| why.clone()),
                 is_listed,
             })

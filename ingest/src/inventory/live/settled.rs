@@ -106,13 +106,14 @@ impl Settled {
         }
     }
 
-    /// One that has ended, between its neighbours in time.
-    pub(super) fn settle(&mut self, mut closed: Closed) {
+    /// One that has ended, between its neighbours in time. False where nothing is known of when it surely held, and there is no row of it.
+    pub(super) fn settle(&mut self, mut closed: Closed, is_vague: bool) -> bool {
         if let Some(ended) = closed.hold.ended.filter(|ended| *ended < closed.span.start) {
             // It looked so only after it had let go of the address.
-            if self.was_last(&closed, ended) {
+            let is_told = self.was_last(&closed, ended);
+            if is_told || is_vague {
                 self.dropped.extend(closed.hold.published);
-                return;
+                return is_told;
             }
             (closed.span.start, closed.span.end) = (ended, ended);
         }
@@ -128,6 +129,7 @@ impl Settled {
             }
         }
         self.push(closed);
+        true
     }
 
     /// The look before this one was the last with which the holder had the address, up to `ended`.

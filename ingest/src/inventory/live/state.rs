@@ -13,7 +13,8 @@
 //! | a list, after something was missed | see [`resync`](super::resync) |
 //!
 //! A kind was last heard at its last event or bookmark. After a list that is its beginning, until a bookmark comes: what happened
-//! while it was sent page by page comes afterwards, in a burst, and late.
+//! while it was sent page by page comes afterwards, in a burst, and late. Of who came and went in it without a word of when, nothing is
+//! sure: that is a gap.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -54,6 +55,8 @@ pub(super) struct State {
     pub(super) gaps: Vec<Gap>,
     /// Spans in which kinds were watched, and that are over, as far as the lake does not say so yet.
     pub(super) spans: Vec<WatchedSpan>,
+    /// When the last event came.
+    pub(super) now: i64,
     /// Whether anything was heard that is not in the lake.
     pub(super) is_changed: bool,
     /// The same, of what is declared.
@@ -88,6 +91,8 @@ pub(super) struct List {
     /// Its number; what it shows carries it.
     pub(super) number: u32,
     pub(super) begun: i64,
+    /// It shows what was so at some instant between its beginning and this.
+    pub(super) shown: i64,
     pub(super) ended: i64,
     /// What happened while it was sent has all come.
     pub(super) has_settled: bool,
@@ -110,7 +115,7 @@ pub(super) struct Entry {
 /// How an object was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seen {
-    /// When it was surely so: at receipt of an event; for a list its beginning, or the latest time in the object.
+    /// When it was surely so: at receipt of an event; for a list when its first page came, or the latest time in the object.
     pub(super) at: i64,
     /// What it shows to have ended was over by then.
     pub(super) by: i64,
@@ -134,11 +139,12 @@ impl State {
     /// Takes one thing that the server said.
     pub(super) fn hear(&mut self, heard: Heard) {
         match heard {
-            Heard::ListBegun { kind, at } => self.begin_list(kind, at),
+            Heard::ListBegun { kind, at, shown } => self.begin_list(kind, at, shown),
             Heard::Listed { object } => {
                 let kind = self.kind(&KindId::of(&object));
                 let begun = kind.list.begun;
-                let at = begun.max(sighting::latest_time(&object).unwrap_or(begun));
+                let shown = kind.list.shown;
+                let at = shown.max(sighting::latest_time(&object).unwrap_or(shown));
                 let seen = Seen {
                     at,
                     by: at + SECOND_US,
@@ -192,7 +198,8 @@ impl State {
 
     /// Our own clock may be set back; what is heard later came later all the same.
     fn not_back(&mut self, object: &Object, at: i64) -> i64 {
-        at.max(self.kind(&KindId::of(object)).seen.unwrap_or(at))
+        self.now = at.max(self.kind(&KindId::of(object)).seen.unwrap_or(at));
+        self.now
     }
 
     /// Everything of a kind up to `at` was said, as an event or a bookmark shows.
@@ -331,6 +338,10 @@ impl State {
         let finished = pod.times.finished.map(|finished| us(finished).min(at));
         for mut hold in std::mem::take(&mut entry.holds) {
             let finished = hold.ended.into_iter().chain(finished).min();
+            if finished.is_none() && hold.is_vague(last) {
+                self.close(hold, last, End::Unsaid);
+                continue;
+            }
             let sure = entry.leaving.unwrap_or(i64::MAX).min(hold.sure_end(last));
             hold.ended = Some(finished.unwrap_or(sure));
             if let Some(finished) = finished {

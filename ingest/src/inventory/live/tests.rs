@@ -109,10 +109,21 @@ impl Place {
     }
 
     pub(super) fn list(&mut self, kind: &KindId, begun: i64, ended: i64, objects: &[Value]) {
+        self.list_shown(kind, (begun, begun, ended), objects);
+    }
+
+    /// A list by when it was asked for, when its first page came, and its last.
+    pub(super) fn list_shown(
+        &mut self,
+        kind: &KindId,
+        (begun, shown, ended): (i64, i64, i64),
+        objects: &[Value],
+    ) {
         let kind = kind.clone();
         self.hear(Heard::ListBegun {
             kind: kind.clone(),
             at: at(begun),
+            shown: at(shown),
         });
         for value in objects {
             let object = Box::new(object(value));
@@ -415,6 +426,75 @@ fn what_comes_in_the_burst_after_a_list_is_late() {
         ("web", "10.0.0.2", Some(-51), -50, 0, Some(32)),
         ("web", "10.0.0.2", Some(0), 32, 60, None),
     ]);
+}
+
+/// A pod that does not say since when it has its address.
+fn undated(name: &str, addr: &str) -> Value {
+    let mut pod = pod(name, addr, 3);
+    pod["status"]["conditions"] = json!([]);
+    pod["status"]["containerStatuses"] = json!([]);
+    pod
+}
+
+#[test]
+fn who_came_and_went_in_the_burst_after_a_list_is_in_a_gap() {
+    let mut place = Place::new();
+    place.list(&pods(), 0, 1, &[pod("old", "10.0.0.1", -50)]);
+    // Their addresses were another's when the list began; whether these events are late is not known.
+    let [forced, evicted] = [undated("a", "10.0.0.2"), undated("b", "10.0.0.3")];
+    place.put(&forced, 5);
+    place.put(&evicted, 5);
+    place.delete(&forced, 6);
+    let mut failed = evicted;
+    failed["status"]["phase"] = "Failed".into();
+    place.put(&failed, 7);
+    // One that stays is known from when its last look was heard of.
+    let mut stays = undated("c", "10.0.0.4");
+    place.put(&stays, 5);
+    stays["metadata"]["labels"]["app"] = "db".into();
+    place.put(&stays, 8);
+    place.progress(&pods(), 20);
+    place.commit(20).unwrap();
+    place.check(&[
+        ("c", "10.0.0.4", Some(1), 8, 20, None),
+        ("old", "10.0.0.1", Some(-51), -50, 20, None),
+    ]);
+    let gaps: Vec<_> = place
+        .gaps()
+        .iter()
+        .map(|gap| (gap.from_us, gap.to_us))
+        .collect();
+    assert_eq!(gaps, [(at(0), at(6)), (at(0), at(7))]);
+}
+
+#[test]
+fn a_new_label_is_not_as_old_as_the_container() {
+    let mut place = Place::new();
+    place.list_shown(&pods(), (0, 2, 2), &[undated("a", "10.0.0.1")]);
+    // Its container was seen late; only then it was relabelled.
+    let mut started = pod("a", "10.0.0.1", 5);
+    started["metadata"]["creationTimestamp"] = text(1).into();
+    place.put(&started, 6);
+    started["metadata"]["labels"]["app"] = "db".into();
+    place.put(&started, 8);
+    place.progress(&pods(), 20);
+    place.commit(20).unwrap();
+    let rows = place.endpoints();
+    let of_label = rows
+        .iter()
+        .filter(|row| row.labels.as_deref() == Some(r#"{"app":"db"}"#));
+    let from: Vec<_> = of_label.map(|row| row.valid_from_us).collect();
+    assert_eq!(from, [at(8)], "{rows:#?}");
+}
+
+#[test]
+fn a_list_shows_what_was_so_at_some_instant_while_it_was_made() {
+    let mut place = Place::new();
+    // Asked for at 0, seen at 4: the pod may have come at 3.
+    place.list_shown(&pods(), (0, 4, 5), &[undated("a", "10.0.0.1")]);
+    place.progress(&pods(), 20);
+    place.commit(20).unwrap();
+    place.check(&[("a", "10.0.0.1", Some(1), 4, 20, None)]);
 }
 
 #[test]
