@@ -3,7 +3,8 @@
 
 use flowaudit_ingest::cloud::Kind;
 use flowaudit_ingest::cloud::flow_logs::limits;
-use flowaudit_ingest::cloud::reply::{addresses, read};
+use flowaudit_ingest::cloud::addresses::addresses;
+use flowaudit_ingest::cloud::reply::read;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

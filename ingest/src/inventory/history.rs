@@ -12,6 +12,7 @@
 //! | seen at 1, missed at 5 | 1 | up to 5 |
 //! | seen at 5, missed at 1 | 5 | from 1 |
 //! | seen at 5, began by its own word at 2 | 2 to 5 | from what came before |
+//! | seen at 1 with A, at 5 with B, began by its own word at 2 | A: 1; B: 5 | A up to 5; B from 1 |
 //! | seen at 5, nothing known after | 5 | without end |
 //! | seen at 5, whoever wrote its end could not know, and Terway has it back at 7 | 5 | up to 7 |
 //!
@@ -364,11 +365,14 @@ impl<C: Clone + Ord> History<C> {
                 .not_before
                 .map_or(i64::MIN, |low| low.saturating_sub(EARLY_US));
             let after_before = after_before.max(not_early);
-            let start = self
+            let starts = self
                 .starts
-                .range(after_before..=run.first.max(after_before))
-                .next()
-                .copied();
+                .range(after_before..=run.first.max(after_before));
+            // It tells since when the thing is there, not since when it is like this, where it was seen otherwise before.
+            let is_so_since = intervals
+                .last()
+                .is_none_or(|previous| previous.run.content == run.content);
+            let start = starts.copied().next().filter(|_| is_so_since);
             let start = start.unwrap_or(run.first).min(run.first);
             let start_low = before.max(self.not_before).map(|low| low.min(start));
             if let Some(previous) = intervals.last_mut() {

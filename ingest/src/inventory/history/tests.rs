@@ -122,16 +122,24 @@ fn two_contents_at_one_time_end_the_same_in_any_order() {
 
 #[test]
 fn a_beginning_of_its_own_belongs_to_the_run_after_it() {
-    // An address that came with a new sandbox at 4.
-    let (mut history, covering) = history(&[(1, "a"), (6, "b")]);
-    history.learn(&Facts {
-        starts: [0, 4].into(),
-        not_before: Some(-1),
-        ..Facts::default()
-    });
+    let began = |sightings: &[(i64, &'static str)]| {
+        let (mut history, covering) = history(sightings);
+        history.learn(&Facts {
+            starts: [0, 4].into(),
+            not_before: Some(-1),
+            ..Facts::default()
+        });
+        rows(&history, &covering)
+    };
+    // An address that came back with a new sandbox at 4.
     assert_eq!(
-        rows(&history, &covering),
-        [("a", Some(-1), 0, 1, Some(4)), ("b", Some(1), 4, 6, None)]
+        began(&[(1, "a"), (3, ""), (6, "a")]),
+        [("a", Some(-1), 0, 1, Some(3)), ("a", Some(3), 4, 6, None)]
+    );
+    // Since when the labels are others, the sandbox does not tell.
+    assert_eq!(
+        began(&[(1, "a"), (6, "b")]),
+        [("a", Some(-1), 0, 1, Some(6)), ("b", Some(1), 6, 6, None)]
     );
 }
 
