@@ -2,8 +2,8 @@
 #![no_main]
 
 use flowaudit_ingest::cloud::Kind;
-use flowaudit_ingest::cloud::flow_logs::limits;
 use flowaudit_ingest::cloud::addresses::addresses;
+use flowaudit_ingest::cloud::flow_logs::limits;
 use flowaudit_ingest::cloud::reply::read;
 use libfuzzer_sys::fuzz_target;
 

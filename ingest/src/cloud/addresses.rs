@@ -19,7 +19,7 @@ pub(super) struct Address {
 /// The kind of endpoint that a thing is, and its addresses. Of an interface the first one: what is behind the others
 /// of an interface of Terway are pods.
 #[must_use]
-pub(super) fn addresses(kind: Kind, spec: &Value) -> Option<(&'static str, BTreeSet<Address>)> {
+pub fn addresses(kind: Kind, spec: &Value) -> Option<(&'static str, BTreeSet<Address>)> {
     let vpc = spec.get("VpcId").and_then(Value::as_str).map(str::to_owned);
     let (mut found, mut add) = (BTreeSet::new(), Vec::new());
     match kind {

@@ -14,7 +14,7 @@ mod calls;
 mod client;
 mod error;
 
-mod addresses;
+pub mod addresses;
 pub mod flow_logs;
 mod known;
 pub mod reply;

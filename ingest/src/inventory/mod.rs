@@ -266,13 +266,13 @@ pub(crate) fn moments(parts: &[Part], coverage: Coverage) -> BTreeMap<Option<i64
                         .or_default();
                     let from = moment.held.len();
                     moment.see(sighted.object, sighted.at, By::Watch);
-                    moment.note_coming(from, sighted.first);
+                    moment.note_coming(from, &sighted.had);
                 }
                 let undated = moments.entry(None).or_default();
                 for gone in &recorded.gone {
                     let from = undated.held.len();
                     undated.end(gone.object, gone.by);
-                    undated.note_coming(from, gone.first);
+                    undated.note_coming(from, &gone.had);
                 }
                 if part.at.is_some() {
                     // Its end is a snapshot: whoever is not there then is gone.
@@ -326,10 +326,10 @@ impl Moment {
         self.declare(object, None, By::Watch, gone);
     }
 
-    /// Which of the holders from number `from` on came while a watch ran, to which their object was `first` there.
-    fn note_coming(&mut self, from: usize, first: Option<&Object>) {
+    /// Which of the holders from number `from` on came while a watch ran, until the beginning of which their object `had` addresses.
+    fn note_coming(&mut self, from: usize, had: &BTreeSet<String>) {
         let held = self.held.get_mut(from..).unwrap_or_default().iter_mut();
-        watch::note_coming(held.map(|(held, _)| held), first);
+        watch::note_coming(held.map(|(held, _)| held), had);
     }
 
     fn declare(&mut self, object: &Object, at: Option<i64>, by: By, gone: Option<i64>) {

@@ -11,6 +11,7 @@
 //! end: the time given by the user, else the latest time written in it, for the end of a file is not now.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use flowaudit_rules::kubernetes::{Change, Object, WatchEvent};
 
@@ -28,8 +29,8 @@ pub struct Sighted<'w> {
     pub object: &'w Object,
     /// When it was surely so.
     pub at: i64,
-    /// The same object when the watch had surely begun, if it was there.
-    pub first: Option<&'w Object>,
+    /// The addresses it had until the watch had surely begun.
+    pub had: Arc<BTreeSet<String>>,
 }
 
 /// An object that went away.
@@ -39,8 +40,8 @@ pub struct Gone<'w> {
     pub object: &'w Object,
     /// When it was gone at the latest, if that is known.
     pub by: Option<i64>,
-    /// The same object when the watch had surely begun, if it was there.
-    pub first: Option<&'w Object>,
+    /// The addresses it had until the watch had surely begun.
+    pub had: Arc<BTreeSet<String>>,
 }
 
 /// What a watch says.
@@ -71,9 +72,9 @@ pub fn recorded(events: &[WatchEvent], end: Option<i64>) -> Recorded<'_> {
     let settled = settled(events, &low);
     for events_of_one in by_object.values() {
         let early = events_of_one.iter().take_while(|index| **index < settled);
-        let first = early
-            .last()
-            .and_then(|index| Some(&events.get(*index)?.object));
+        let early = early.filter_map(|index| events.get(*index));
+        let early = early.flat_map(|event| sighting::held(&event.object, i64::MAX));
+        let had: Arc<BTreeSet<String>> = Arc::new(early.map(|held| held.holder.addr).collect());
         for (place, &index) in events_of_one.iter().enumerate() {
             let Some(event) = events.get(index) else {
                 continue;
@@ -84,14 +85,14 @@ pub fn recorded(events: &[WatchEvent], end: Option<i64>) -> Recorded<'_> {
                 recorded.sightings.extend(at.map(|at| Sighted {
                     object: &event.object,
                     at,
-                    first,
+                    had: Arc::clone(&had),
                 }));
             };
             match (event.change, next) {
                 (Change::Deleted, _) => recorded.gone.push(Gone {
                     object: &event.object,
                     by: happened,
-                    first,
+                    had: Arc::clone(&had),
                 }),
                 (_, Some(next)) => {
                     let until = low.get(next).copied().flatten();
@@ -139,14 +140,8 @@ pub fn ended(object: &Object, gone: Option<i64>) -> Vec<Held> {
         .collect()
 }
 
-/// Notes which addresses came while the watch ran: those that their object, as it was when the watch had surely begun, did not have.
-pub(super) fn note_coming<'h>(held: impl Iterator<Item = &'h mut Held>, first: Option<&Object>) {
-    let had: BTreeSet<String> = first
-        .map(|object| sighting::held(object, i64::MAX))
-        .unwrap_or_default()
-        .into_iter()
-        .map(|held| held.holder.addr)
-        .collect();
+/// Notes which addresses came while the watch ran: those that their object did not have before it had surely begun.
+pub(super) fn note_coming<'h>(held: impl Iterator<Item = &'h mut Held>, had: &BTreeSet<String>) {
     for held in held {
         held.facts.came = !had.contains(&held.holder.addr);
     }
@@ -291,6 +286,7 @@ mod tests {
             event("ADDED", "old", 0, "1", RUNNING),
             event("MODIFIED", "old", 0, "2", RUNNING),
             event("ADDED", "early", 2, "1", RUNNING),
+            elsewhere(event("MODIFIED", "early", 2, "1", RUNNING)),
             event("ADDED", "too", 8, "1", RUNNING),
             event("ADDED", "new", 10, "1", RUNNING),
             elsewhere(event("MODIFIED", "old", 0, "2", RUNNING)),
@@ -299,13 +295,13 @@ mod tests {
         let watch = kubernetes::read_watch("watch.json", &lines.join("\n"));
         let recorded = recorded(&watch.events, Some(at(90)));
         let seen = recorded.sightings.iter();
-        let seen = seen.map(|sighted| (sighting::held(sighted.object, sighted.at), sighted.first));
+        let seen = seen.map(|sighted| (sighting::held(sighted.object, sighted.at), &sighted.had));
         let gone = recorded.gone.iter();
-        let gone = gone.map(|gone| (ended(gone.object, gone.by), gone.first));
+        let gone = gone.map(|gone| (ended(gone.object, gone.by), &gone.had));
         let mut told: Vec<(String, String, bool)> = seen
             .chain(gone)
-            .flat_map(|(mut held, first)| {
-                note_coming(held.iter_mut(), first);
+            .flat_map(|(mut held, had)| {
+                note_coming(held.iter_mut(), had);
                 held
             })
             .map(|held| (held.holder.subject.name, held.holder.addr, held.facts.came))
@@ -314,6 +310,7 @@ mod tests {
         told.dedup();
         let expected = [
             ("early", "10.0.0.1", false),
+            ("early", "10.0.0.9", false),
             ("new", "10.0.0.1", true),
             ("old", "10.0.0.1", false),
             ("old", "10.0.0.9", true),

@@ -19,7 +19,7 @@ use flowaudit_rules::cluster::Pod;
 use flowaudit_rules::kubernetes::{Body, Object};
 use serde_json::Value;
 
-use super::super::history::{By, Facts};
+use super::super::history::{By, Facts, SKEW_US};
 use super::super::sighting::{self, Held, Shape, us};
 use super::super::watch;
 use super::Past;
@@ -59,6 +59,12 @@ impl Past {
         if let Some(uid) = uid {
             self.bound.insert(uid.to_owned(), entry.received);
         }
+    }
+
+    /// Whether the log had run for as long as clocks may be apart: whoever had an address just before is in it as well.
+    pub(super) fn has_run(&self, at: i64) -> bool {
+        let from = self.tally.from_to.map(|(from, _)| from);
+        from.is_some_and(|from| at.saturating_sub(from) > SKEW_US)
     }
 
     /// The whole pod as it was answered.
@@ -101,7 +107,7 @@ impl Past {
         let shape = shape_of(&pod, known.as_ref(), entry);
         for held in &mut held {
             held.facts.not_before = held.facts.not_before.max(bound);
-            held.facts.came |= bound.is_some();
+            held.facts.came |= bound.is_some_and(|bound| self.has_run(bound));
             held.shape.labels.clone_from(&shape.labels);
         }
         // Those of whom nothing but times was seen before are met only now.

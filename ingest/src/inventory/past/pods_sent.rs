@@ -154,7 +154,7 @@ impl Past {
         for held in &mut held {
             held.shape = of_pod.shape.clone();
             held.facts.not_before = held.facts.not_before.max(bound);
-            held.facts.came |= bound.is_some();
+            held.facts.came |= bound.is_some_and(|bound| self.has_run(bound));
             if is_unlabelled {
                 held.facts.starts.extend(held.at);
                 held.facts.dated_by.insert(By::AuditRequest);
