@@ -9,11 +9,11 @@ use super::reply::Kind;
 
 /// An address that a thing holds.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Address {
+pub struct Address {
     /// Canonical text.
-    pub(super) addr: String,
+    pub addr: String,
     /// The VPC in which it is meant; `None` for public ones.
-    pub(super) vpc_id: Option<String>,
+    pub vpc_id: Option<String>,
 }
 
 /// The kind of endpoint that a thing is, and its addresses. Of an interface the first one: what is behind the others
