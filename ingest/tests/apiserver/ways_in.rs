@@ -78,7 +78,7 @@ fn the_rights_of_the_documentation_are_enough_and_no_more() {
     // Without one of the rights the others still give the rest.
     let role = "/apis/rbac.authorization.k8s.io/v1/clusterroles/flowaudit-inventory";
     let mut less = server.call("GET", role, &Value::Null);
-    less["rules"][0]["resources"] = json!(["namespaces", "pods", "services"]);
+    less["rules"][0]["resources"] = json!(["namespaces", "pods", "services", "serviceaccounts"]);
     server.call("PUT", role, &less);
     let deadline = std::time::Instant::now() + Duration::from_secs(30);
     // The server learns of a role with its own watch.
