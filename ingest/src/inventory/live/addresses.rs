@@ -97,7 +97,7 @@ impl State {
         let interface = pod.and_then(|_| self.interface(name, &entry.uid, addr));
         let own = |hold: &Hold| hold.kind == held.holder.kind && hold.addr == addr;
         let known = entry.holds.iter().position(own);
-        let (mut before, mut floor, mut is_other, mut was_other) = (None, None, false, false);
+        let (mut before, mut floor, mut is_other, mut is_relooked) = (None, None, false, false);
         let mut came = watched && (is_shown || self.watches_enis(Some(at)));
         let hold = match known.map(|number| entry.holds.swap_remove(number)) {
             Some(mut hold) => {
@@ -123,7 +123,7 @@ impl State {
                 } else {
                     let mut old = hold;
                     came = old.came && anew.is_none();
-                    was_other = old.look != look;
+                    is_relooked = old.look != look;
                     if old.is_vague(last) {
                         (before, floor) = (old.before, old.floor);
                     } else {
@@ -143,9 +143,7 @@ impl State {
         let mut hold = match hold {
             Some(hold) => hold,
             None => {
-                // What it looked like when it began is not known, if it looked otherwise before.
                 let start = held.facts.starts.first().copied();
-                let start = start.filter(|_| !was_other);
                 // Without a time there is nothing to write down.
                 let Some(first) = finished.or(if is_finished { held.at } else { Some(at) }) else {
                     return;
@@ -164,6 +162,7 @@ impl State {
                     anew: held.facts.starts.last().copied(),
                     not_before: held.facts.not_before,
                     came,
+                    is_relooked,
                     before,
                     floor,
                     cut: None,

@@ -103,6 +103,7 @@ impl State {
             anew: None,
             not_before: facts.not_before,
             came: facts.came,
+            is_relooked: false,
             before: span.low,
             floor: None,
             cut: None,

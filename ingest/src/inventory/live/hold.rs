@@ -43,6 +43,8 @@ pub(super) struct Hold {
     pub(super) not_before: Option<i64>,
     /// It came while its kind was watched.
     pub(super) came: bool,
+    /// It looked otherwise before, so its own word of when it began is not of this look.
+    pub(super) is_relooked: bool,
     /// It surely was not so yet.
     pub(super) before: Option<i64>,
     /// The one before surely held the address then.
@@ -114,6 +116,7 @@ impl Hold {
     pub(super) fn began(&mut self, start: Option<i64>) {
         let after = self.before.unwrap_or(i64::MIN);
         let start = start.filter(|start| after < *start && *start <= self.first);
+        let start = start.filter(|_| !self.is_relooked);
         self.start = self.start.into_iter().chain(start).min();
     }
 

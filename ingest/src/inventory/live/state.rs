@@ -342,7 +342,9 @@ impl State {
                 self.close(hold, last, End::Unsaid);
                 continue;
             }
-            let sure = entry.leaving.unwrap_or(i64::MAX).min(hold.sure_end(last));
+            // A mark that was heard with its first sight is dated to before that.
+            let leaving = entry.leaving.map_or(i64::MAX, |at| at.max(hold.begin()));
+            let sure = leaving.min(hold.sure_end(last));
             hold.ended = Some(finished.unwrap_or(sure));
             if let Some(finished) = finished {
                 self.settled.cut(&hold, finished);

@@ -488,6 +488,34 @@ fn a_new_label_is_not_as_old_as_the_container() {
 }
 
 #[test]
+fn a_label_between_two_others_is_not_as_old_as_the_container() {
+    let mut place = Place::new();
+    place.list_shown(&pods(), (0, 2, 2), &[undated("a", "10.0.0.1")]);
+    let mut started = pod("a", "10.0.0.1", 5);
+    started["metadata"]["creationTimestamp"] = text(1).into();
+    for (label, second) in [("db", 7), ("mq", 9)] {
+        started["metadata"]["labels"]["app"] = label.into();
+        place.put(&started, second);
+    }
+    place.progress(&pods(), 20);
+    place.commit(20).unwrap();
+    place.check(&[("a", "10.0.0.1", Some(4), 9, 20, None)]);
+}
+
+#[test]
+fn who_was_on_its_way_out_at_first_sight_held_since_it_began() {
+    let mut place = Place::new();
+    place.list(&pods(), 0, 1, &[]);
+    let mut leaving = pod("a", "10.0.0.1", 4);
+    leaving["metadata"]["deletionTimestamp"] = text(36).into();
+    place.put(&leaving, 5);
+    place.delete(&leaving, 6);
+    place.progress(&pods(), 20);
+    place.commit(20).unwrap();
+    place.check(&[("a", "10.0.0.1", Some(3), 4, 4, None)]);
+}
+
+#[test]
 fn a_list_shows_what_was_so_at_some_instant_while_it_was_made() {
     let mut place = Place::new();
     // Asked for at 0, seen at 4: the pod may have come at 3.
