@@ -197,7 +197,9 @@ fn said(report: &Report, now: DateTime<Utc>) -> String {
         }
         if one.contradictions > 0 {
             let number = counted(one.contradictions as u64, "address", "addresses");
-            text += &format!("  contradicts {number} with two holders at one time\n");
+            text += &format!(
+                "  contradicts {number}: two holders at one time, or one whose network was gone\n"
+            );
         }
     }
     for limit in &report.unlogged {
