@@ -1,6 +1,6 @@
 //! Environments of a GitOps repository, through the binary: several at once, and what is no manifest.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Place;
 
@@ -37,6 +37,19 @@ fn import<'a>(environments: &[&'a str]) -> Vec<&'a str> {
     .into_iter()
     .chain(each)
     .collect()
+}
+
+/// What became otherwise from one noon to the next.
+fn changed_in_a_day(place: &Place) -> Value {
+    let said = place.run(&[
+        "inventory",
+        "diff",
+        "2026-11-24T12:00:00Z",
+        "2026-11-25T12:00:00Z",
+        "-o",
+        "json",
+    ]);
+    serde_json::from_str(&said.out).unwrap()
 }
 
 #[test]
@@ -76,15 +89,7 @@ fn several_are_imported_at_once_each_as_a_cluster() {
         }
     });
     place.run(&later.collect::<Vec<_>>()).check(0, &[]);
-    let changed = place.run(&[
-        "inventory",
-        "diff",
-        "2026-11-24T12:00:00Z",
-        "2026-11-25T12:00:00Z",
-        "-o",
-        "json",
-    ]);
-    let changed: Value = serde_json::from_str(&changed.out).unwrap();
+    let changed = changed_in_a_day(&place);
     let changed = changed.as_array().unwrap();
     assert_eq!(changed.len(), 1, "{changed:#?}");
     assert_eq!(
@@ -210,13 +215,6 @@ fn what_could_not_be_read_is_not_taken_to_be_gone() {
     place
         .run(&later.collect::<Vec<_>>())
         .check(3, &["what is missing in it is not taken to be gone"]);
-    let changed = place.run(&[
-        "inventory",
-        "diff",
-        "2026-11-24T12:00:00Z",
-        "2026-11-25T12:00:00Z",
-        "-o",
-        "json",
-    ]);
-    assert_eq!(changed.out.trim(), "[]");
+    let changed = changed_in_a_day(&place);
+    assert_eq!(changed, json!([]));
 }

@@ -40,6 +40,20 @@ fn event() -> Value {
     })
 }
 
+/// Who had the address of the logs while they ran.
+fn who(place: &Place) -> Value {
+    let question = [
+        "inventory",
+        "who",
+        "10.0.3.7",
+        "--at",
+        "2026-11-24T08:20:00Z",
+        "-o",
+        "json",
+    ];
+    serde_json::from_str(&place.run(&question).out).unwrap()
+}
+
 #[test]
 fn an_audit_log_and_events_tell_who_held_an_address() {
     let place = Place::new();
@@ -63,16 +77,7 @@ fn an_audit_log_and_events_tell_who_held_an_address() {
         said.out
     );
     place.run(&["inventory", "import", "logs"]).check(0, &[]);
-    let who = [
-        "inventory",
-        "who",
-        "10.0.3.7",
-        "--at",
-        "2026-11-24T08:20:00Z",
-        "-o",
-        "json",
-    ];
-    let held: Value = serde_json::from_str(&place.run(&who).out).unwrap();
+    let held = who(&place);
     assert_eq!(held["because"], "pod shop/cart held it");
     assert_eq!(held["candidates"][0]["evidence"], "audit+event");
 }
@@ -98,16 +103,7 @@ firstTimestamp: \"2026-11-24T08:00:02Z\"
         let said = place.run(&["inventory", "import", "audit.log", "events.yaml"]);
         said.check(0, &[]);
         assert!(said.out.contains("of addresses given"), "{}", said.out);
-        let who = [
-            "inventory",
-            "who",
-            "10.0.3.7",
-            "--at",
-            "2026-11-24T08:20:00Z",
-            "-o",
-            "json",
-        ];
-        let held: Value = serde_json::from_str(&place.run(&who).out).unwrap();
+        let held = who(&place);
         assert_eq!(held["candidates"][0]["evidence"], "audit+event", "{text}");
     }
 }

@@ -1,7 +1,8 @@
 //! Who held which address when, and what was declared when: from Kubernetes objects in files.
 //!
 //! Files are read to snapshots and watches with their times ([`read`]), these to sightings ([`sighting`], [`watch`]),
-//! these to histories ([`history`]) and these to rows with a core and an outer interval ([`rows`]). Snapshots may come in any
+//! these to histories ([`history`]), with what only Terway knows of interfaces ([`interfaces`]), and these to rows with a core and an outer
+//! interval ([`rows`]); what cannot all be true is told ([`contradiction`]). Snapshots may come in any
 //! order and over any number of imports; importing one again changes nothing. Only the hours for which something is
 //! known differently are analysed again ([`change`]).
 

@@ -194,19 +194,19 @@ fn labels_that_were_sent_are_put_on_those_that_are_known() {
     assert_eq!(same, [is(r#"10.0.0.1 {"tier":"a"}"#, 5_000, 59_998)]);
 }
 
+/// The pod is taken away without grace, a minute after the beginning or later; its labels were these.
+fn removed(at_ms: i64, user: &str, tier: &str) -> Value {
+    let mut last = pod(tier, 9, running());
+    last["metadata"]["deletionTimestamp"] = text(60_000).into();
+    last["metadata"]["deletionGracePeriodSeconds"] = 0.into();
+    let without_grace = json!({"gracePeriodSeconds": 0});
+    write(at_ms, user, "delete", "pods", [without_grace, last])
+}
+
 /// Found by a log of many levels: what a pod was like at its end is not what it was like when it began.
 #[test]
 fn the_last_state_says_nothing_of_labels_before() {
-    let mut last = pod("b", 9, running());
-    last["metadata"]["deletionTimestamp"] = text(60_000).into();
-    last["metadata"]["deletionGracePeriodSeconds"] = 0.into();
-    let gone = write(
-        65_000,
-        KUBELET,
-        "delete",
-        "pods",
-        [json!({"gracePeriodSeconds": 0}), last],
-    );
+    let gone = removed(65_000, KUBELET, "b");
     let first = write(
         6_000,
         KUBELET,
@@ -233,16 +233,7 @@ fn the_last_state_says_nothing_of_labels_before() {
 
 #[test]
 fn a_pod_removed_by_force_held_its_address_up_to_then() {
-    let mut last = pod("a", 9, running());
-    last["metadata"]["deletionTimestamp"] = text(60_000).into();
-    last["metadata"]["deletionGracePeriodSeconds"] = 0.into();
-    let removed = write(
-        60_500,
-        "someone",
-        "delete",
-        "pods",
-        [json!({"gracePeriodSeconds": 0}), last],
-    );
+    let removed = removed(60_500, "someone", "a");
     let first = write(
         6_000,
         KUBELET,
