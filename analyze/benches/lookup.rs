@@ -69,7 +69,7 @@ fn main() {
         from: 0,
         to: HOUR_US,
     };
-    let timeline = Timeline::new(&[], within, 0, Vec::new(), Vec::new());
+    let timeline = Timeline::new(&[], within, 0, Default::default());
     let known = Known {
         book: &book,
         timeline: &timeline,

@@ -41,7 +41,12 @@ pub struct Answer {
     pub text: String,
 }
 
-/// Who an end of a question is.
+/// Who an end of a question is, and of which cluster; of none, its name is empty.
+struct End {
+    who: Who,
+    cluster: String,
+}
+
 enum Who {
     Pod(Box<Pod>, Option<IpAddr>),
     Node(Box<flowaudit_rules::cluster::Node>, IpAddr),
@@ -64,24 +69,33 @@ pub fn explain_at(
     let inventory = Inventory::read(lake, &snapshot, instant)?;
     let book = inventory.book(settings);
     let timeline = inventory.timeline(instant, settings);
-    let world = timeline.world(timeline.span(instant).last);
+    let worlds = timeline.worlds(timeline.span(instant).last);
     let (from, to) = (
-        who(&book, question.from, instant)?,
-        who(&book, question.to, instant)?,
+        end(&book, question.from, instant)?,
+        end(&book, question.to, instant)?,
     );
+    // A Service that is asked for by its address is looked up where the other end is.
+    let world_of = |end: &End, other: &End| match end.cluster.as_str() {
+        "" => worlds.of(&other.cluster),
+        cluster => worlds.of(cluster),
+    };
     let connection = Connection {
-        client: party(&from, &world.cluster),
-        server: party(&to, &world.cluster),
+        client: party(&from.who, &world_of(&from, &to).cluster),
+        server: party(&to.who, &world_of(&to, &from).cluster),
         port: question.port,
         protocol: question.protocol,
     };
-    let policy = evaluate(
-        &world.policies,
-        &world.cluster,
-        world.engine(settings.engine),
-        &connection,
-    );
-    let node_of_both = from.node().filter(|node| to.node() == Some(*node));
+    let policy = worlds.between([&from.cluster, &to.cluster], |world, known| {
+        let mut seen = connection;
+        for (party, is_known) in [&mut seen.client, &mut seen.server].into_iter().zip(known) {
+            if !is_known {
+                party.holder = Holder::External;
+            }
+        }
+        let engine = world.engine(settings.engine);
+        evaluate(&world.policies, &world.cluster, engine, &seen)
+    });
+    let node_of_both = from.node().filter(|_| from.node() == to.node());
     let verdict = LayeredVerdict {
         policy,
         security_groups: security_groups.filter(|_| node_of_both.is_none()).map(
@@ -103,20 +117,21 @@ pub fn explain_at(
         ),
     };
     let mut text = verdict.explain(&connection);
-    if let (Some(node), Some(_)) = (node_of_both, security_groups) {
+    if let (Some((_, node)), Some(_)) = (node_of_both, security_groups) {
         text += &format!("security groups do not see what stays on node {node}\n");
     }
     Ok(Answer { verdict, text })
 }
 
-impl Who {
-    /// The node that it is on, if that is known.
-    fn node(&self) -> Option<&str> {
-        match self {
-            Who::Pod(pod, _) => pod.node.as_deref(),
-            Who::Node(node, _) => Some(&node.name),
-            Who::Address(_) => None,
-        }
+impl End {
+    /// The node that it is on, if that is known, with its cluster.
+    fn node(&self) -> Option<(&str, &str)> {
+        let node = match &self.who {
+            Who::Pod(pod, _) => pod.node.as_deref()?,
+            Who::Node(node, _) => &node.name,
+            Who::Address(_) => return None,
+        };
+        Some((&self.cluster, node))
     }
 }
 
@@ -144,7 +159,7 @@ fn party<'a>(who: &'a Who, cluster: &'a Cluster) -> Party<'a> {
     }
 }
 
-fn who(book: &Book, text: &str, at: Stretch) -> Result<Who, AnalyzeError> {
+fn end(book: &Book, text: &str, at: Stretch) -> Result<End, AnalyzeError> {
     let Ok(address) = text.parse::<IpAddr>() else {
         return pod_named(book, text, at);
     };
@@ -153,7 +168,8 @@ fn who(book: &Book, text: &str, at: Stretch) -> Result<Who, AnalyzeError> {
         Held::By { versions, .. } => {
             // `held` never gives an empty list.
             let row = versions.last().map(|row| book.row(*row));
-            Ok(match row {
+            let cluster = row.map(|row| row.cluster.clone()).unwrap_or_default();
+            let who = match row {
                 Some(row) if row.kind == "pod" && !row.host_network => {
                     Who::Pod(Box::new(pod_of(row)), Some(address))
                 }
@@ -161,9 +177,13 @@ fn who(book: &Book, text: &str, at: Stretch) -> Result<Who, AnalyzeError> {
                     Who::Node(Box::new(node_of(row)), address)
                 }
                 _ => Who::Address(address),
-            })
+            };
+            Ok(End { who, cluster })
         }
-        Held::Range { .. } | Held::External => Ok(Who::Address(address)),
+        Held::Range { .. } | Held::External => Ok(End {
+            who: Who::Address(address),
+            cluster: String::new(),
+        }),
         Held::Unclear(doubt) => Err(AnalyzeError::UncertainParty {
             party: text.into(),
             at: rfc3339(at.from),
@@ -172,7 +192,7 @@ fn who(book: &Book, text: &str, at: Stretch) -> Result<Who, AnalyzeError> {
     }
 }
 
-fn pod_named(book: &Book, text: &str, at: Stretch) -> Result<Who, AnalyzeError> {
+fn pod_named(book: &Book, text: &str, at: Stretch) -> Result<End, AnalyzeError> {
     let unknown = || AnalyzeError::UnknownParty {
         party: text.into(),
         at: rfc3339(at.from),
@@ -191,13 +211,22 @@ fn pod_named(book: &Book, text: &str, at: Stretch) -> Result<Who, AnalyzeError> 
         .1
         .touches(at)
     };
-    let row = rows
-        .filter(possibly)
-        .max_by_key(|row| row.valid_from_us)
-        .ok_or_else(unknown)?;
+    let rows: Vec<&EndpointRow> = rows.filter(possibly).collect();
+    let latest = rows.iter().max_by_key(|row| row.valid_from_us);
+    let row = latest.ok_or_else(unknown)?;
+    if rows.iter().any(|other| other.cluster != row.cluster) {
+        return Err(AnalyzeError::UncertainParty {
+            party: text.into(),
+            at: rfc3339(at.from),
+            reason: "pods of several clusters have that name, ask by an address".into(),
+        });
+    }
     let pod = pod_of(row);
     let address = pod.addresses.first().copied();
-    Ok(Who::Pod(Box::new(pod), address))
+    Ok(End {
+        who: Who::Pod(Box::new(pod), address),
+        cluster: row.cluster.clone(),
+    })
 }
 
 fn rfc3339(at_us: i64) -> String {

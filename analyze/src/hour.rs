@@ -1,7 +1,7 @@
 //! One hour: scan it and what stands beside it, decide bucket by bucket, hand out its edges and coverage.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 
 use flowaudit_lake::layout::HOUR_MARGIN_US;
 use flowaudit_lake::table::coverage::CoverageRow;
@@ -24,11 +24,12 @@ use crate::identify::ranges;
 use crate::identify::unseen::{self, Unseen};
 use crate::identify::{Book, Stretch};
 use crate::judge::{Judge, node_of, pod_of};
-use crate::legs::{self, NAT_GATEWAY};
+use crate::legs::{self, NAT_GATEWAY, Places};
 use crate::parties::Known;
 use crate::scan::{Bucket, Scan};
 use crate::settings::Settings;
 use crate::timeline::Timeline;
+use crate::worlds::InhabitantsOf;
 
 /// Windows begin in their hour or within its margin, and last 10 minutes at most; twice that is allowed for.
 const WINDOW_MAX_US: i64 = 20 * 60 * 1_000_000;
@@ -171,20 +172,23 @@ impl Inventory {
                     .valid_to_us
                     .is_none_or(|to| to >= from || row.to_slack_ms.is_none())
         };
-        let pods = self
-            .endpoints
-            .iter()
-            .filter(live)
-            .filter(|row| row.kind == "pod")
-            .map(pod_of)
-            .collect();
-        let nodes = self
-            .endpoints
-            .iter()
-            .filter(live)
-            .filter(|row| row.kind == "node")
-            .map(node_of)
-            .collect();
+        let mut inhabitants = InhabitantsOf::new();
+        for row in self.endpoints.iter().filter(live) {
+            let of_cluster = || row.cluster.clone();
+            match row.kind.as_str() {
+                "pod" => inhabitants
+                    .entry(of_cluster())
+                    .or_default()
+                    .pods
+                    .push(pod_of(row)),
+                "node" => inhabitants
+                    .entry(of_cluster())
+                    .or_default()
+                    .nodes
+                    .push(node_of(row)),
+                _ => {}
+            }
+        }
         Timeline::new(
             &self.objects,
             Stretch {
@@ -192,8 +196,7 @@ impl Inventory {
                 to: within.to,
             },
             settings.enforcement_grace_us,
-            pods,
-            nodes,
+            inhabitants,
         )
     }
 }
@@ -273,22 +276,10 @@ pub fn analyse_hour(
     coverage.check(hour, scan.records())?;
     let mut edges = edges.rows(hour, book, &judge);
     name_backends(&mut edges, &inventory.objects, settings.apart_us());
-    let node_ports = legs::node_ports(timeline.services(), timeline.pods());
+    let node_ports = legs::node_ports(timeline.services(), timeline.inhabitants());
     if !node_ports.is_empty() || edges.iter().any(|edge| edge.client_kind == NAT_GATEWAY) {
-        // A pod that was on several nodes under one name is on none that is sure.
-        let mut nodes: HashMap<(&str, &str), BTreeSet<&str>> = HashMap::new();
-        for row in &inventory.endpoints {
-            if let (Some(namespace), Some(node)) = (&row.namespace, &row.node) {
-                nodes
-                    .entry((namespace, &row.name))
-                    .or_default()
-                    .insert(node);
-            }
-        }
-        legs::link(&mut edges, &node_ports, |namespace, name| {
-            let on = nodes.get(&(namespace, name)).filter(|on| on.len() == 1)?;
-            on.first().map(|node| (*node).to_owned())
-        });
+        let places = Places::new(&inventory.endpoints);
+        legs::link(&mut edges, &node_ports, &places, settings.apart_us());
     }
     Ok(Analysed {
         hour,

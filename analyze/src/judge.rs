@@ -8,8 +8,7 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use flowaudit_lake::table::endpoints::EndpointRow;
-use flowaudit_rules::cluster::{ContainerPort, Holder, Node, Phase, Pod, PortOwner, Protocol};
+use flowaudit_rules::cluster::{Holder, Node, Pod, Protocol};
 use flowaudit_rules::evaluate::{Connection, Engine, Party, evaluate};
 use flowaudit_rules::verdict::{Decision, Kind, Outcome, Side, Tier, Verdict};
 use foldhash::fast::FixedState;
@@ -17,9 +16,11 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::classify::Declared;
+pub use crate::described::{node_of, pod_of};
 use crate::identify::Book;
 use crate::timeline::Timeline;
 use crate::unknown;
+use crate::worlds::World;
 
 /// One end as policies may see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -112,6 +113,7 @@ pub struct Judge<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct ClassKey {
     kind: &'static str,
+    cluster: Option<String>,
     namespace: Option<String>,
     labels: Option<String>,
     ports: Option<String>,
@@ -144,8 +146,9 @@ enum Relation {
 impl<'a> Judge<'a> {
     /// A judge that knows nothing yet.
     pub fn new(book: &'a Book, timeline: &'a Timeline, engine: Engine) -> Judge<'a> {
-        let mut cidrs: Vec<IpNet> = (0..timeline.epochs())
-            .flat_map(|epoch| timeline.world(epoch as u16).policies.cidrs())
+        let worlds = (0..timeline.epochs()).flat_map(|epoch| timeline.worlds(epoch as u16).iter());
+        let mut cidrs: Vec<IpNet> = worlds
+            .flat_map(|(_, world)| world.policies.cidrs())
             .collect();
         cidrs.sort_unstable();
         cidrs.dedup();
@@ -180,9 +183,11 @@ impl<'a> Judge<'a> {
         port: u16,
         protocol: u8,
     ) -> u32 {
-        let open = &self.timeline.world(epoch).unknown;
-        let is_concerned = |(seen, _)| open.concerns(self.namespace(seen));
-        if !open.is_empty() && (is_concerned(client) || is_concerned(server)) {
+        let is_concerned = |(seen, _)| {
+            let open = &self.world(epoch, seen).unknown;
+            !open.is_empty() && open.concerns(self.namespace(seen))
+        };
+        if is_concerned(client) || is_concerned(server) {
             return self.undecided(unknown::REASON);
         }
         if [client, server]
@@ -263,7 +268,7 @@ impl<'a> Judge<'a> {
     }
 
     fn served_by(&self, epoch: u16, seen: Seen) -> Vec<(u16, u8)> {
-        let cluster = &self.timeline.world(epoch).cluster;
+        let cluster = &self.world(epoch, seen).cluster;
         let mut served: Vec<(u16, u8)> = match seen {
             Seen::Pod { row } => {
                 let pod = self.pod(row);
@@ -317,6 +322,21 @@ impl<'a> Judge<'a> {
         matches!(seen, Seen::Pod { row } if unknown::has_unknown_labels(self.book.row(row)))
     }
 
+    /// The cluster of a holder; empty for what belongs to none.
+    fn cluster(&self, seen: Seen) -> &str {
+        match seen {
+            Seen::Pod { row } | Seen::Node { row } | Seen::Service { row } => {
+                &self.book.row(row).cluster
+            }
+            Seen::External => "",
+        }
+    }
+
+    /// What the cluster of a holder declares.
+    fn world(&self, epoch: u16, seen: Seen) -> &World {
+        self.timeline.world(epoch, self.cluster(seen))
+    }
+
     /// The namespace of a pod.
     fn namespace(&self, seen: Seen) -> Option<&str> {
         match seen {
@@ -333,18 +353,26 @@ impl<'a> Judge<'a> {
         port: u16,
         protocol: u8,
     ) -> Verdict {
-        let world = self.timeline.world(epoch);
-        let connection = Connection {
-            client: self.party(epoch, client),
-            server: self.party(epoch, server),
-            port,
-            protocol: Protocol::from_number(protocol),
-        };
-        let engine = world.engine(self.engine);
-        evaluate(&world.policies, &world.cluster, engine, &connection)
+        let clusters = [self.cluster(client.0), self.cluster(server.0)];
+        self.timeline
+            .worlds(epoch)
+            .between(clusters, |world, known| {
+                let party = |(seen, address), is_known: bool| match is_known {
+                    true => self.party(world, (seen, address)),
+                    false => self.party(world, (Seen::External, address)),
+                };
+                let connection = Connection {
+                    client: party(client, known[0]),
+                    server: party(server, known[1]),
+                    port,
+                    protocol: Protocol::from_number(protocol),
+                };
+                let engine = world.engine(self.engine);
+                evaluate(&world.policies, &world.cluster, engine, &connection)
+            })
     }
 
-    fn party(&self, epoch: u16, (seen, address): (Seen, IpAddr)) -> Party<'_> {
+    fn party<'w>(&'w self, world: &'w World, (seen, address): (Seen, IpAddr)) -> Party<'w> {
         let holder = match seen {
             Seen::Pod { row } => Holder::Pod(self.pod(row)),
             Seen::Node { row } => {
@@ -352,7 +380,7 @@ impl<'a> Judge<'a> {
             }
             Seen::Service { .. } => {
                 // The Service as it was declared in that epoch, found by its address.
-                let holders = self.timeline.world(epoch).cluster.holders(address);
+                let holders = world.cluster.holders(address);
                 holders.into_iter().next().unwrap_or(Holder::External)
             }
             Seen::External => Holder::External,
@@ -364,6 +392,9 @@ impl<'a> Judge<'a> {
     }
 
     fn relation(&self, client: (Seen, IpAddr), server: (Seen, IpAddr)) -> Relation {
+        if self.cluster(client.0) != self.cluster(server.0) {
+            return Relation::Strangers;
+        }
         let node_of = |row: u32| self.book.row(row).node.as_deref();
         let name_of = |row: u32| {
             let row = self.book.row(row);
@@ -417,6 +448,7 @@ impl<'a> Judge<'a> {
         }
         let key = ClassKey {
             kind: kind_row.0,
+            cluster: row.map(|row| row.cluster.clone()),
             namespace: row.and_then(|row| row.namespace.clone()),
             labels: pod.and_then(|row| row.labels.clone()),
             ports: pod.and_then(|row| row.container_ports.clone()),
@@ -524,74 +556,4 @@ fn summary(side: &Side) -> SideSummary {
 fn json(reasons: &Reasons) -> String {
     // Text, numbers and lists always serialise.
     serde_json::to_string(reasons).unwrap_or_default()
-}
-
-/// A declared port as the column `container_ports` holds it.
-#[derive(Deserialize)]
-struct PortColumn {
-    #[serde(default)]
-    name: Option<String>,
-    port: u16,
-    protocol: String,
-    #[serde(default)]
-    owner: Option<String>,
-}
-
-/// The pod that an endpoint row describes.
-pub fn pod_of(row: &EndpointRow) -> Pod {
-    let ports: Vec<PortColumn> = row
-        .container_ports
-        .as_deref()
-        .and_then(|text| serde_json::from_str(text).ok())
-        .unwrap_or_default();
-    let port = |port: PortColumn| {
-        Some(ContainerPort {
-            name: port.name,
-            port: port.port,
-            protocol: port.protocol.parse().ok()?,
-            host_port: None,
-            owner: match port.owner.as_deref() {
-                Some("init") => PortOwner::Init,
-                Some("restartable-init") => PortOwner::RestartableInit,
-                _ => PortOwner::Container,
-            },
-        })
-    };
-    Pod {
-        namespace: row.namespace.clone().unwrap_or_default(),
-        name: row.name.clone(),
-        uid: row.uid.clone().unwrap_or_default(),
-        labels: row
-            .labels
-            .as_deref()
-            .and_then(|text| serde_json::from_str(text).ok())
-            .unwrap_or_default(),
-        addresses: row.addr.parse().into_iter().collect(),
-        host_addresses: Vec::new(),
-        ports: ports.into_iter().filter_map(port).collect(),
-        host_network: row.host_network,
-        node: row.node.clone(),
-        service_account: row.service_account.clone(),
-        phase: Phase::Running,
-        ..Pod::default()
-    }
-}
-
-/// The node that an endpoint row describes; a host-network pod's row describes the node it runs on.
-pub fn node_of(row: &EndpointRow) -> Node {
-    Node {
-        name: if row.kind == "node" {
-            row.name.clone()
-        } else {
-            row.node.clone().unwrap_or_default()
-        },
-        uid: row.uid.clone().unwrap_or_default(),
-        labels: row
-            .labels
-            .as_deref()
-            .and_then(|text| serde_json::from_str(text).ok())
-            .unwrap_or_default(),
-        addresses: row.addr.parse().into_iter().collect(),
-        ..Node::default()
-    }
 }

@@ -17,6 +17,7 @@ pub mod settings;
 pub mod identify;
 pub mod timeline;
 pub mod unknown;
+pub mod worlds;
 
 mod columns;
 pub mod fold;
@@ -32,6 +33,7 @@ pub mod fanin;
 pub mod orient;
 
 pub mod classify;
+mod described;
 pub mod judge;
 pub mod observe;
 

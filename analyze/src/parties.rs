@@ -335,7 +335,7 @@ mod tests {
             let rows = rows.into_iter().map(|(name, from, lasts, slack, vpc)| row(name, from, lasts, slack, vpc));
             let book = Book::new(rows.collect(), 6 * SECOND, &[]);
             let within = Stretch { from: 0, to: 500 * SECOND };
-            let timeline = Timeline::new(&[], within, 0, vec![], vec![]);
+            let timeline = Timeline::new(&[], within, 0, Default::default());
             let known = Known { book: &book, timeline: &timeline, within };
             let mut parties = Parties::default();
             let address: IpAddr = "10.0.3.7".parse().unwrap();

@@ -191,12 +191,11 @@ impl Day<'_> {
                 to: at_us,
             };
             let timeline = self.inventory.timeline(instant, self.settings);
-            let world = timeline.world(timeline.span(instant).last);
-            rows.extend(missing_default_deny(
-                &self.inventory.endpoints,
-                world,
-                at_us,
-            ));
+            for (cluster, world) in timeline.worlds(timeline.span(instant).last).iter() {
+                let endpoints = self.inventory.endpoints.iter();
+                let here = endpoints.filter(|row| row.cluster == cluster);
+                rows.extend(missing_default_deny(here, world, at_us));
+            }
         }
         finding::sort(&mut rows);
         batch.replace(Table::Findings, Partition::Date(date));

@@ -2,42 +2,19 @@
 //!
 //! An epoch is a span without any change in what is declared. When exactly a change happened is often known only to
 //! lie in a stretch (between two snapshots, plus the time nodes take to enforce it); a window that touches the stretch
-//! is judged before and after the change.
+//! is judged before and after the change. Epochs are those of all clusters together, what is declared in one is each
+//! cluster's own.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use flowaudit_lake::table::objects::ObjectRow;
-use flowaudit_rules::cluster::{Cluster, Namespace, Node, Pod, Service};
-use flowaudit_rules::evaluate::Engine;
+use flowaudit_rules::cluster::Service;
 use flowaudit_rules::kubernetes::{self, Body, Issue};
-use flowaudit_rules::policy_set::PolicySet;
 
 use crate::identify::Stretch;
-use crate::unknown::{Unknown, is_unknown};
-
-/// Everything declared in one epoch.
-#[derive(Debug)]
-pub struct World {
-    /// NetworkPolicies in force.
-    pub policies: PolicySet,
-    /// Namespaces, Services, pods and nodes.
-    pub cluster: Cluster,
-    /// Whom objects concern of which it is not known what they say.
-    pub unknown: Unknown,
-    /// What the cluster's own configuration says of the enforcement engine, if it is known.
-    configured: Option<Engine>,
-}
-
-impl World {
-    /// What enforces policies: as set, or else as the cluster was configured.
-    pub fn engine(&self, set: Engine) -> Engine {
-        match set {
-            Engine::Unknown => self.configured.unwrap_or_default(),
-            known => known,
-        }
-    }
-}
+use crate::unknown::is_unknown;
+use crate::worlds::{CONFIGURES, InhabitantsOf, World, Worlds};
 
 /// The epochs that one span of policy windows touches, first and last included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,9 +33,8 @@ pub struct Timeline {
     /// Per epoch, the object versions in force.
     in_force: Vec<Vec<usize>>,
     versions: Vec<Version>,
-    worlds: Vec<OnceLock<Arc<World>>>,
-    pods: Vec<Pod>,
-    nodes: Vec<Node>,
+    worlds: Vec<OnceLock<Worlds>>,
+    inhabitants: InhabitantsOf,
     concerned: Concerned,
     /// What could not be read back from the lake.
     pub issues: Vec<Issue>,
@@ -76,7 +52,7 @@ struct Concerned {
 
 impl Concerned {
     fn add(&mut self, version: &Version) {
-        let (_, kind, namespace, _) = &version.key;
+        let (_, _, kind, namespace, _) = &version.key;
         match &version.body {
             // What configures enforcement concerns everyone, whichever namespace it is in.
             Body::Other if version.is_unknown && is_of_namespace(kind, namespace) => {
@@ -97,21 +73,19 @@ impl Concerned {
     }
 }
 
-/// The kind of Terway's configuration.
-const CONFIGURES: &str = "ConfigMap";
-
 /// Whether an object of unknown content concerns the pods of its namespace only.
 fn is_of_namespace(kind: &str, namespace: &str) -> bool {
     !matches!(kind, "Namespace" | CONFIGURES) && !namespace.is_empty()
 }
 
+/// One version of an object, and when it was in force.
 #[derive(Debug)]
-struct Version {
-    /// Group, kind, namespace and name.
-    key: (String, String, String, String),
+pub(crate) struct Version {
+    /// Cluster, group, kind, namespace and name.
+    pub(crate) key: (String, String, String, String, String),
     /// Of what is not known it is [`Body::Other`].
-    body: Body,
-    is_unknown: bool,
+    pub(crate) body: Body,
+    pub(crate) is_unknown: bool,
     core: Stretch,
     outer: Stretch,
 }
@@ -121,14 +95,13 @@ struct Version {
 const CHANGES_MAX: usize = 4096;
 
 impl Timeline {
-    /// The epochs within `within`. `grace_us` is how long nodes may take to enforce a change. Pods and nodes are those
+    /// The epochs within `within`. `grace_us` is how long nodes may take to enforce a change. The inhabitants are those
     /// that the evaluator may have to look up (backends of Services, port names).
     pub fn new(
         rows: &[ObjectRow],
         within: Stretch,
         grace_us: i64,
-        pods: Vec<Pod>,
-        nodes: Vec<Node>,
+        inhabitants: InhabitantsOf,
     ) -> Timeline {
         let mut issues = Vec::new();
         let mut versions: Vec<Version> = rows
@@ -172,8 +145,7 @@ impl Timeline {
             in_force,
             versions,
             worlds,
-            pods,
-            nodes,
+            inhabitants,
             concerned,
             issues,
         }
@@ -216,57 +188,35 @@ impl Timeline {
         !self.is_constant() && (of_kind || self.concerned.everyone)
     }
 
-    /// The Services of all epochs.
-    pub fn services(&self) -> impl Iterator<Item = &Service> {
+    /// The Services of all epochs, with their clusters.
+    pub fn services(&self) -> impl Iterator<Item = (&str, &Service)> {
         let in_force: BTreeSet<usize> = self.in_force.iter().flatten().copied().collect();
-        in_force
-            .into_iter()
-            .filter_map(|version| match &self.versions.get(version)?.body {
-                Body::Service(service) => Some(service),
+        in_force.into_iter().filter_map(|version| {
+            let version = self.versions.get(version)?;
+            match &version.body {
+                Body::Service(service) => Some((version.key.0.as_str(), service)),
                 _ => None,
-            })
+            }
+        })
     }
 
-    /// The pods that the evaluator may have to look up.
-    pub fn pods(&self) -> &[Pod] {
-        &self.pods
+    /// The pods and nodes that the evaluator may have to look up.
+    pub fn inhabitants(&self) -> &InhabitantsOf {
+        &self.inhabitants
     }
 
-    /// What is declared in an epoch.
-    pub fn world(&self, epoch: u16) -> &World {
+    /// What a cluster declares in an epoch; nothing, where it is none that is known.
+    pub fn world(&self, epoch: u16, cluster: &str) -> &World {
+        self.worlds(epoch).of(cluster)
+    }
+
+    /// What each cluster declares in an epoch.
+    pub fn worlds(&self, epoch: u16) -> &Worlds {
         let epoch = usize::from(epoch).min(self.epochs() - 1);
-        self.worlds[epoch].get_or_init(|| Arc::new(self.build(epoch)))
-    }
-
-    fn build(&self, epoch: usize) -> World {
-        let (mut namespaces, mut services) = (Vec::<Namespace>::new(), Vec::<Service>::new());
-        let in_force = self.in_force[epoch].iter();
-        let bodies: Vec<&Body> = in_force.map(|&n| &self.versions[n].body).collect();
-        for body in &bodies {
-            match body {
-                Body::Namespace(namespace) => namespaces.push(namespace.clone()),
-                Body::Service(service) => services.push(service.clone()),
-                _ => {}
-            }
-        }
-        let cluster = Cluster::new(namespaces, self.nodes.clone(), self.pods.clone(), services);
-        let configured = bodies.iter().find_map(|body| match body {
-            Body::Terway(terway) => Some(terway.engine()),
-            _ => None,
-        });
-        let mut unknown = Unknown::default();
-        for version in self.in_force[epoch].iter().map(|&n| &self.versions[n]) {
-            // Of what enforces, not knowing it is what it always is where nobody says: see `World::engine`.
-            if version.is_unknown && version.key.1 != CONFIGURES {
-                unknown.add(&version.key.1, &version.key.2);
-            }
-        }
-        World {
-            policies: PolicySet::from_bodies(bodies),
-            cluster,
-            unknown,
-            configured,
-        }
+        self.worlds[epoch].get_or_init(|| {
+            let in_force = self.in_force[epoch].iter();
+            Worlds::new(in_force.map(|&n| &self.versions[n]), &self.inhabitants)
+        })
     }
 }
 
@@ -349,6 +299,7 @@ fn read_version(row: &ObjectRow, issues: &mut Vec<Issue>) -> Option<Version> {
         row.to_slack_ms,
     );
     let key = (
+        row.cluster.clone(),
         row.group.clone(),
         row.kind.clone(),
         row.namespace.clone().unwrap_or_default(),
@@ -461,7 +412,7 @@ mod tests {
             from: 1000 * SECOND,
             to: 2000 * SECOND,
         };
-        Timeline::new(rows, within, 10 * SECOND, vec![], vec![])
+        Timeline::new(rows, within, 10 * SECOND, InhabitantsOf::new())
     }
 
     fn names(timeline: &Timeline, from: i64, to: i64) -> Vec<Vec<String>> {
@@ -471,7 +422,7 @@ mod tests {
         });
         let names = |epoch| {
             timeline
-                .world(epoch)
+                .world(epoch, "c")
                 .policies
                 .iter()
                 .map(|policy| policy.id.name.clone())
@@ -558,10 +509,10 @@ mod tests {
             ..policy("p", 1500, Some(1600), Some(0))
         };
         let timeline = timeline(&[policy("p", 0, Some(1500), Some(0)), unknown]);
-        let concerned = |epoch: u16| timeline.world(epoch).unknown.concerns(Some("shop"));
+        let concerned = |epoch: u16| timeline.world(epoch, "c").unknown.concerns(Some("shop"));
         let all: Vec<bool> = (0..timeline.epochs() as u16).map(concerned).collect();
         assert_eq!(all, [false, true, false]);
-        assert!(!timeline.world(1).unknown.concerns(Some("web")));
+        assert!(!timeline.world(1, "c").unknown.concerns(Some("web")));
         assert!(timeline.concerns("pod", Some("shop")) && !timeline.concerns("pod", Some("web")));
         assert_eq!(timeline.issues, []);
     }
@@ -588,7 +539,7 @@ mod tests {
             of_calico("GlobalNetworkSet", 1200, r#"{"nets":["198.51.100.0/24"]}"#),
         ]);
         assert_eq!(timeline.epochs(), 2);
-        let cidrs = |epoch| timeline.world(epoch).policies.cidrs().count();
+        let cidrs = |epoch| timeline.world(epoch, "c").policies.cidrs().count();
         assert_eq!((cidrs(0), cidrs(1)), (0, 1));
     }
 }

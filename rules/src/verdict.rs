@@ -24,6 +24,34 @@ pub struct Verdict {
     pub ingress: Side,
 }
 
+impl Verdict {
+    /// What two clusters declare of one connection between them: of this verdict the egress side counts, of the server's
+    /// the ingress side. Neither depends on the other.
+    #[must_use]
+    pub fn joined(self, of_server: Verdict) -> Verdict {
+        let (egress, ingress) = (self.egress, of_server.ingress);
+        let outcome = match (egress.outcome, ingress.outcome) {
+            (Outcome::Denied, _) | (_, Outcome::Denied) => Outcome::Denied,
+            (Outcome::Allowed, Outcome::Allowed) => Outcome::Allowed,
+            _ => Outcome::Unspecified,
+        };
+        let mut unspecified = Vec::new();
+        if outcome == Outcome::Unspecified {
+            let points = self.unspecified.into_iter().chain(of_server.unspecified);
+            unspecified.extend(points);
+            unspecified.sort_unstable();
+            unspecified.dedup();
+        }
+        Verdict {
+            outcome,
+            unspecified,
+            default_reading: egress.default_reading.and(ingress.default_reading),
+            egress,
+            ingress,
+        }
+    }
+}
+
 /// A verdict without its reasons.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgement {

@@ -180,8 +180,11 @@ impl FindingsOfDay {
         let ends = [
             (
                 &edge.client_kind,
-                &edge.client_namespace,
-                &edge.client_name,
+                [
+                    &edge.client_cluster,
+                    &edge.client_namespace,
+                    &edge.client_name,
+                ],
                 (
                     detection != Detection::UnprotectedIngress,
                     egress || !ingress,
@@ -189,20 +192,26 @@ impl FindingsOfDay {
             ),
             (
                 &edge.server_kind,
-                &edge.server_namespace,
-                &edge.server_name,
+                [
+                    &edge.server_cluster,
+                    &edge.server_namespace,
+                    &edge.server_name,
+                ],
                 (
                     detection != Detection::UnprotectedEgress,
                     ingress || !egress,
                 ),
             ),
         ];
-        for (kind, namespace, name, (concerned, enforces)) in ends {
+        for (kind, [cluster, namespace, name], (concerned, enforces)) in ends {
             if let (true, "pod", Some(namespace), Some(name)) =
                 (concerned, kind.as_str(), namespace, name)
             {
+                let cluster = cluster.as_deref().unwrap_or_default();
+                evidence.clusters.insert(cluster.to_owned());
                 keep(&mut evidence.pods, format!("{namespace}/{name}"));
-                if let Some(node) = labels.node_of(namespace, name).filter(|_| enforces) {
+                let node = labels.node_of(cluster, namespace, name);
+                if let Some(node) = node.filter(|_| enforces) {
                     keep(&mut evidence.nodes, node.to_owned());
                 }
             }

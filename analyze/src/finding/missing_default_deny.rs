@@ -19,13 +19,17 @@ use flowaudit_rules::policy;
 use super::remedy::{Direction, default_deny};
 use super::{Detection, Evidence, Statement, Subject, Totals, keep};
 use crate::judge::pod_of;
-use crate::timeline::World;
+use crate::worlds::World;
 
-/// The findings for the pods that ran at `at_us`, under the policies then in force.
-pub fn missing_default_deny(rows: &[EndpointRow], world: &World, at_us: i64) -> Vec<FindingRow> {
-    let mut open: BTreeMap<(&str, Direction), (Evidence, BTreeSet<&str>)> = BTreeMap::new();
+/// The findings for the pods of a cluster that ran at `at_us`, under the policies then in force.
+pub fn missing_default_deny<'r>(
+    rows: impl IntoIterator<Item = &'r EndpointRow>,
+    world: &World,
+    at_us: i64,
+) -> Vec<FindingRow> {
+    let mut open: BTreeMap<(&str, &str, Direction), (Evidence, BTreeSet<&str>)> = BTreeMap::new();
     for row in rows
-        .iter()
+        .into_iter()
         .filter(|row| row.kind == "pod" && !row.host_network && ran_at(row, at_us))
     {
         let pod = pod_of(row);
@@ -37,14 +41,16 @@ pub fn missing_default_deny(rows: &[EndpointRow], world: &World, at_us: i64) -> 
             let isolated = world.policies.isolates(&pod, &world.cluster, wanted);
             if !isolated {
                 let namespace = row.namespace.as_deref().unwrap_or_default();
-                let (evidence, pods) = open.entry((namespace, direction)).or_default();
+                let about = (row.cluster.as_str(), namespace, direction);
+                let (evidence, pods) = open.entry(about).or_default();
                 pods.insert(&row.name);
+                evidence.clusters.insert(row.cluster.clone());
                 keep(&mut evidence.pods, format!("{namespace}/{}", row.name));
             }
         }
     }
-    let statement = |((namespace, direction), (evidence, pods)): (
-        (&str, Direction),
+    let statement = |((cluster, namespace, direction), (evidence, pods)): (
+        (&str, &str, Direction),
         (Evidence, BTreeSet<&str>),
     )| {
         let number = pods.len();
@@ -56,7 +62,7 @@ pub fn missing_default_deny(rows: &[EndpointRow], world: &World, at_us: i64) -> 
         Statement {
             detection: Detection::DefaultDenyMissing,
             client: None,
-            server: Some(Subject::namespace(namespace)),
+            server: Some(Subject::namespace(cluster, namespace)),
             port: None,
             protocol: None,
             aspect: direction.as_str(),

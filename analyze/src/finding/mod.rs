@@ -118,6 +118,9 @@ pub struct Evidence {
     /// Peers on the other side, with port and protocol.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub peers: BTreeSet<String>,
+    /// Clusters of the pods concerned.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub clusters: BTreeSet<String>,
     /// Pods concerned.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub pods: BTreeSet<String>,

@@ -80,7 +80,7 @@ fn admit(
             .copied()
             .filter(|(_, protocol)| word(*protocol).is_some())
             .collect();
-        match peer_yaml(peer, labels) {
+        match peer_yaml(peer, subject, labels) {
             Some(text) if !named.is_empty() => {
                 by_ports.entry(named).or_default().insert(text);
             }
@@ -165,7 +165,7 @@ pub fn admit_peer(
     }
     if observed
         .keys()
-        .all(|peer| peer_yaml(peer, labels).is_none())
+        .all(|peer| peer_yaml(peer, subject, labels).is_none())
     {
         return format!(
             "# A NetworkPolicy selects pods and address ranges; it cannot name {} with certainty. An `ipBlock` of\n# its addresses may do where these stay the same; whether it holds for nodes depends on the engine.\n",
@@ -219,9 +219,10 @@ fn selector(subject: &Subject, labels: &WorkloadLabels, indent: usize) -> String
     }
 }
 
-fn peer_yaml(peer: &Subject, labels: &WorkloadLabels) -> Option<String> {
+/// To a policy the pods of another cluster are no pods.
+fn peer_yaml(peer: &Subject, subject: &Subject, labels: &WorkloadLabels) -> Option<String> {
     match peer.kind.as_str() {
-        "pod" => {
+        "pod" if peer.cluster == subject.cluster => {
             let namespace = BTreeMap::from([(NAME_LABEL.to_owned(), peer.namespace.clone())]);
             let pods = labels.of(peer).filter(|labels| !labels.is_empty())?;
             Some(format!(
@@ -333,11 +334,40 @@ mod tests {
     fn workload(name: &str) -> Subject {
         Subject {
             kind: "pod".into(),
+            cluster: "c".into(),
             namespace: "shop".into(),
             workload_kind: "Deployment".into(),
             workload: name.into(),
             name: String::new(),
         }
+    }
+
+    /// They have an address there, which no selector finds.
+    #[test]
+    fn pods_of_another_cluster_are_not_selected() {
+        let elsewhere = EndpointRow {
+            cluster: "d".into(),
+            ..pod("cart", r#"{"app":"cart"}"#)
+        };
+        let labels = WorkloadLabels::new(&[pod("cart", r#"{"app":"cart"}"#), elsewhere]);
+        let told = |cluster: &str| {
+            let peer = Subject {
+                cluster: cluster.into(),
+                ..workload("cart")
+            };
+            let (subject, networks) = (workload("redis"), BTreeSet::new());
+            let port = (6379, 6);
+            admit_peer(
+                &subject,
+                Direction::Ingress,
+                &peer,
+                &networks,
+                port,
+                &labels,
+            )
+        };
+        assert!(told("c").contains(r#"{"app": "cart"}"#), "{}", told("c"));
+        assert!(told("d").contains("cannot name shop/cart"), "{}", told("d"));
     }
 
     fn rules_pod(name: &str, address: &str, labels: &[(&str, &str)]) -> Pod {

@@ -13,6 +13,8 @@ use crate::identify::ranges::is_range;
 pub struct Subject {
     /// `pod` (a workload's pods), `node`, `external`, `namespace` and so on.
     pub kind: String,
+    /// Cluster.
+    pub cluster: String,
     /// Namespace.
     pub namespace: String,
     /// Kind of the workload.
@@ -29,6 +31,7 @@ impl Subject {
         subject(
             &edge.client_kind,
             [
+                &edge.client_cluster,
                 &edge.client_namespace,
                 &edge.client_workload_kind,
                 &edge.client_workload,
@@ -43,6 +46,7 @@ impl Subject {
         subject(
             &edge.server_kind,
             [
+                &edge.server_cluster,
                 &edge.server_namespace,
                 &edge.server_workload_kind,
                 &edge.server_workload,
@@ -64,9 +68,10 @@ impl Subject {
     }
 
     /// A namespace as a whole.
-    pub fn namespace(name: &str) -> Subject {
+    pub fn namespace(cluster: &str, name: &str) -> Subject {
         Subject {
             kind: "namespace".into(),
+            cluster: cluster.into(),
             namespace: name.into(),
             ..Subject::default()
         }
@@ -81,6 +86,7 @@ impl Subject {
     pub fn key(&self) -> String {
         [
             &self.kind,
+            &self.cluster,
             &self.namespace,
             &self.workload_kind,
             &self.workload,
@@ -107,7 +113,7 @@ impl Subject {
 
 fn subject(
     kind: &str,
-    [namespace, workload_kind, workload, name]: [&Option<String>; 4],
+    [cluster, namespace, workload_kind, workload, name]: [&Option<String>; 5],
     addr: &str,
 ) -> Subject {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -128,6 +134,7 @@ fn subject(
     };
     Subject {
         kind: kind.into(),
+        cluster: text(cluster),
         namespace: text(namespace),
         workload_kind: text(workload_kind),
         workload: text(workload),
@@ -147,8 +154,10 @@ fn network_of(addr: &str) -> String {
 /// adds to tell its pods or generations apart.
 #[derive(Debug, Default)]
 pub struct WorkloadLabels {
-    labels: HashMap<(String, String, String), BTreeMap<String, String>>,
-    node_of: HashMap<(String, String), String>,
+    /// By cluster, namespace, kind and name.
+    labels: HashMap<[String; 4], BTreeMap<String, String>>,
+    /// By cluster, namespace and name.
+    node_of: HashMap<[String; 3], String>,
 }
 
 /// Labels that controllers add.
@@ -174,8 +183,8 @@ impl WorkloadLabels {
         {
             let namespace = row.namespace.clone().unwrap_or_default();
             if let Some(node) = &row.node {
-                all.node_of
-                    .insert((namespace.clone(), row.name.clone()), node.clone());
+                let pod = [row.cluster.clone(), namespace.clone(), row.name.clone()];
+                all.node_of.insert(pod, node.clone());
             }
             let mut labels: BTreeMap<String, String> = row
                 .labels
@@ -187,7 +196,12 @@ impl WorkloadLabels {
                 continue;
             };
             all.labels
-                .entry((namespace, kind.clone(), workload.clone()))
+                .entry([
+                    row.cluster.clone(),
+                    namespace,
+                    kind.clone(),
+                    workload.clone(),
+                ])
                 .and_modify(|known| known.retain(|key, value| labels.get(key) == Some(value)))
                 .or_insert(labels);
         }
@@ -196,18 +210,18 @@ impl WorkloadLabels {
 
     /// The labels of a workload's pods; `None` where nothing is known of it.
     pub fn of(&self, subject: &Subject) -> Option<&BTreeMap<String, String>> {
-        let key = (
-            subject.namespace.clone(),
-            subject.workload_kind.clone(),
-            subject.workload.clone(),
-        );
-        self.labels.get(&key)
+        let key = [
+            &subject.cluster,
+            &subject.namespace,
+            &subject.workload_kind,
+            &subject.workload,
+        ];
+        self.labels.get(&key.map(String::clone))
     }
 
     /// The node a pod ran on.
-    pub fn node_of(&self, namespace: &str, pod: &str) -> Option<&str> {
-        self.node_of
-            .get(&(namespace.to_owned(), pod.to_owned()))
-            .map(String::as_str)
+    pub fn node_of(&self, cluster: &str, namespace: &str, pod: &str) -> Option<&str> {
+        let pod = [cluster, namespace, pod].map(str::to_owned);
+        self.node_of.get(&pod).map(String::as_str)
     }
 }

@@ -4,6 +4,7 @@
 mod world;
 
 mod across;
+mod clusters;
 mod decided;
 mod gaps;
 mod identity;

@@ -73,7 +73,7 @@ table! {
         client_candidates: Json or "there are none",
         /// Whom the address of the server may have belonged to; values as in `client_candidates`.
         server_candidates: Json or "there are none",
-        /// What ties the two legs of a connection that an address translation cuts in two: both have the same text, such as `node-port shop/web 31443 on node-a` or `nat ngw-bp1 to 198.51.100.7 443`.
+        /// What ties the two legs of a connection that an address translation cuts in two: both have the same text, such as `node-port shop/web 31443 on node-a of prod` or `nat ngw-bp1 to 198.51.100.7 443`.
         link: Key or "nothing is known to tie it to another edge",
         /// Start of the first record that was folded in.
         first_seen_us: Time as "first_seen",
