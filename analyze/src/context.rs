@@ -198,6 +198,7 @@ impl<'a> End<'a> {
             "pod" if !endpoint.host_network => Seen::Pod { row },
             "pod" | "node" => Seen::Node { row },
             "service" | "load-balancer" => Seen::Service { row },
+            "eni" if self.book.is_perhaps_of_a_pod(row) => Seen::Unsure,
             _ => Seen::External,
         }
     }

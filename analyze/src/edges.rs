@@ -405,7 +405,7 @@ fn party_columns(
                 _ => "inventory",
             };
             let candidates = match identity.kind.as_str() {
-                "node" => book.candidates(address, seen, true),
+                "node" => book.candidates(address, seen, Some(&identity.cluster)),
                 _ => Vec::new(),
             };
             PartyColumns {
@@ -428,7 +428,7 @@ fn party_columns(
             ..of_range(range, net.to_string())
         },
         Party::Unclear { doubt, address } => PartyColumns {
-            candidates: book.candidates(address, seen, false),
+            candidates: book.candidates(address, seen, None),
             ..nameless(doubt.kind(), address.to_string(), doubt.as_str())
         },
     }

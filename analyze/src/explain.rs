@@ -16,6 +16,7 @@ use crate::hour::Inventory;
 use crate::identify::{Book, Held, Stretch};
 use crate::judge::{node_of, pod_of};
 use crate::settings::Settings;
+use crate::unknown;
 
 /// A question as it was typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,6 +167,13 @@ fn end(book: &Book, text: &str, at: Stretch) -> Result<End, AnalyzeError> {
     let address = address.to_canonical();
     match book.held(address, None, at) {
         Held::By { versions, .. } => {
+            if versions.iter().any(|row| book.is_perhaps_of_a_pod(*row)) {
+                return Err(AnalyzeError::UncertainParty {
+                    party: text.into(),
+                    at: rfc3339(at.from),
+                    reason: unknown::HOLDER.into(),
+                });
+            }
             // `held` never gives an empty list.
             let row = versions.last().map(|row| book.row(*row));
             let cluster = row.map(|row| row.cluster.clone()).unwrap_or_default();

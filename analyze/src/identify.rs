@@ -11,9 +11,11 @@
 
 mod candidate;
 mod doubt;
+mod interface;
 pub mod ranges;
 mod site;
 pub mod unseen;
+mod vpc;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -263,7 +265,7 @@ impl Book {
                 }
             }
             // Every place may choose between them.
-            Held::Unclear(Doubt::TwoHolders) => Site::ELSEWHERE,
+            Held::Unclear(Doubt::TwoHolders | Doubt::SeveralVpcs) => Site::ELSEWHERE,
             _ => Site::ANYWHERE,
         }
     }
@@ -381,6 +383,9 @@ impl Book {
             }
             return match doubt {
                 Some(doubt) => Held::Unclear(doubt),
+                None if vpc.is_none() && self.is_of_several_vpcs(address, first, on) => {
+                    Held::Unclear(Doubt::SeveralVpcs)
+                }
                 None => Held::By {
                     identity: first.identity,
                     versions: self.versions(candidates, first, window),
@@ -418,16 +423,21 @@ impl Book {
     }
 
     /// Names of those whom `address` possibly belonged to at some instant of `window`: `namespace/pod` for pods, at most
-    /// [`CANDIDATES_MAX`] of them, in order. With `of_host`, of pods on a node's network only.
-    pub fn candidates(&self, address: IpAddr, window: Stretch, of_host: bool) -> Vec<String> {
+    /// [`CANDIDATES_MAX`] of them, in order. Of a node of the cluster `of_host`, those of pods on its network.
+    pub fn candidates(
+        &self,
+        address: IpAddr,
+        window: Stretch,
+        of_host: Option<&str>,
+    ) -> Vec<String> {
         let held = self.by_address.get(&address);
         let held = held.map_or(&[][..], Vec::as_slice).iter();
         let touching = held.filter(|one| one.reach.touches(window));
         let names = touching.filter_map(|one| {
             let row = self.row(one.row);
             let wanted = match one.rank {
-                Rank::Pod => !of_host,
-                Rank::Node => of_host && row.kind == "pod",
+                Rank::Pod => of_host.is_none(),
+                Rank::Node => of_host == Some(&row.cluster) && row.kind == "pod",
                 Rank::Other => false,
             };
             wanted.then(|| match &row.namespace {
@@ -466,13 +476,6 @@ impl Book {
         cuts.sort_unstable();
         cuts.dedup();
         cuts
-    }
-
-    fn same_vpc(&self, candidate: &Candidate, vpc: Option<&str>) -> bool {
-        match (self.row(candidate.row).vpc_id.as_deref(), vpc) {
-            (Some(held), Some(asked)) => held == asked,
-            _ => true,
-        }
     }
 
     fn not_held(&self, address: IpAddr, vpc: Option<&str>, window: Stretch) -> Held {

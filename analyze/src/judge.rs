@@ -42,6 +42,8 @@ pub enum Seen {
     },
     /// An address.
     External,
+    /// An address that may be that of a pod, which nobody saw.
+    Unsure,
 }
 
 /// What one side says, as stored in the column `reasons`.
@@ -183,6 +185,12 @@ impl<'a> Judge<'a> {
         port: u16,
         protocol: u8,
     ) -> u32 {
+        if [client, server]
+            .iter()
+            .any(|(seen, _)| *seen == Seen::Unsure)
+        {
+            return self.undecided(unknown::HOLDER);
+        }
         let is_concerned = |(seen, _)| {
             let open = &self.world(epoch, seen).unknown;
             !open.is_empty() && open.concerns(self.namespace(seen))
@@ -305,7 +313,7 @@ impl<'a> Judge<'a> {
                     .map(|port| (port.port, port.protocol.number()))
                     .collect()
             }
-            Seen::External => Vec::new(),
+            Seen::External | Seen::Unsure => Vec::new(),
         };
         served.sort_unstable();
         served.dedup();
@@ -328,7 +336,7 @@ impl<'a> Judge<'a> {
             Seen::Pod { row } | Seen::Node { row } | Seen::Service { row } => {
                 &self.book.row(row).cluster
             }
-            Seen::External => "",
+            Seen::External | Seen::Unsure => "",
         }
     }
 
@@ -341,7 +349,7 @@ impl<'a> Judge<'a> {
     fn namespace(&self, seen: Seen) -> Option<&str> {
         match seen {
             Seen::Pod { row } => self.book.row(row).namespace.as_deref(),
-            Seen::Node { .. } | Seen::Service { .. } | Seen::External => None,
+            Seen::Node { .. } | Seen::Service { .. } | Seen::External | Seen::Unsure => None,
         }
     }
 
@@ -383,7 +391,7 @@ impl<'a> Judge<'a> {
                 let holders = world.cluster.holders(address);
                 holders.into_iter().next().unwrap_or(Holder::External)
             }
-            Seen::External => Holder::External,
+            Seen::External | Seen::Unsure => Holder::External,
         };
         Party {
             address: Some(address),
@@ -433,7 +441,7 @@ impl<'a> Judge<'a> {
             Seen::Pod { row } => ("pod", Some(row)),
             Seen::Node { row } => ("node", Some(row)),
             Seen::Service { row } => ("service", Some(row)),
-            Seen::External => ("external", None),
+            Seen::External | Seen::Unsure => ("external", None),
         };
         let row = kind_row.1.map(|row| self.book.row(row));
         let pod = row.filter(|_| kind_row.0 == "pod");

@@ -15,6 +15,9 @@ pub const REASON: &str = "policy-content-unknown";
 /// The same for the labels of a pod.
 pub const LABELS: &str = "labels-unknown";
 
+/// The same where an address of a cluster is known by its interface only, which may be a pod's.
+pub const HOLDER: &str = "holder-of-interface-unknown";
+
 /// Whom objects of unknown content may concern.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unknown {

@@ -13,6 +13,8 @@ pub enum Doubt {
     InGap,
     /// The record was made on another node or interface than that of whoever held the address.
     OtherNode,
+    /// The record does not say of which VPC it is, and clusters of several have addresses near it.
+    SeveralVpcs,
     /// The address belongs to the cluster, but nobody is known to have held it then.
     NoHolder,
     /// The same, and its last holder had given it back.
@@ -30,6 +32,7 @@ impl Doubt {
             Doubt::LastSeenBefore => "ambiguous-last-seen-before",
             Doubt::InGap => "ambiguous-inventory-gap",
             Doubt::OtherNode => "ambiguous-eni",
+            Doubt::SeveralVpcs => "ambiguous-vpc",
             Doubt::NoHolder => "unidentified",
             Doubt::Terminated => "unidentified-terminated",
             Doubt::NoHolderInGap => "unidentified-inventory-gap",
@@ -50,6 +53,9 @@ impl Doubt {
             Doubt::OtherNode => {
                 "one holder had it, and the record was made on another node or interface than that holder's"
             }
+            Doubt::SeveralVpcs => {
+                "it is not said of which VPC it is, and clusters of several have addresses near it"
+            }
             Doubt::NoHolder => "it is an address of a cluster, and nobody is known to have had it",
             Doubt::Terminated => {
                 "its last known holder had given it back, and nobody is known to have had it since"
@@ -67,7 +73,8 @@ impl Doubt {
             | Doubt::OutsideCore
             | Doubt::LastSeenBefore
             | Doubt::InGap
-            | Doubt::OtherNode => "ambiguous",
+            | Doubt::OtherNode
+            | Doubt::SeveralVpcs => "ambiguous",
             Doubt::NoHolder | Doubt::Terminated | Doubt::NoHolderInGap => "unidentified",
         }
     }

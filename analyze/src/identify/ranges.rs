@@ -85,13 +85,14 @@ impl Ranges {
         self.by_net.entry(net).or_default().push((vpc, identity));
     }
 
-    /// The closest range around an address, by its length and what it stands for.
+    /// The closest range around an address, by its length and what it stands for. One of a VPC is not asked where it is not
+    /// known in which VPC the address is meant.
     pub(super) fn closest(&self, address: IpAddr, vpc: Option<&str>) -> Option<(u8, u32)> {
         self.lengths.iter().rev().find_map(|length| {
             let net = IpNet::new(address, *length).ok()?.trunc();
             let same = |(of, _): &&(Option<String>, u32)| match (of.as_deref(), vpc) {
-                (Some(of), Some(vpc)) => of == vpc,
-                _ => true,
+                (Some(of), vpc) => Some(of) == vpc,
+                (None, _) => true,
             };
             let (_, identity) = self.by_net.get(&net)?.iter().find(same)?;
             Some((*length, *identity))
@@ -127,7 +128,7 @@ mod tests {
         let of = |vpc| ranges.closest("10.8.1.4".parse().unwrap(), vpc);
         assert_eq!(of(Some("vpc-2")), Some((16, 2)));
         assert_eq!(of(Some("vpc-3")), None);
-        assert_eq!(of(None), Some((16, 1)), "the first that may be meant");
+        assert_eq!(of(None), None);
     }
 
     #[test]

@@ -18,6 +18,12 @@ impl Site {
         eni: u32::MAX,
     };
 
+    /// Whether the two surely are one place.
+    pub fn is_known_to_be(self, other: Site) -> bool {
+        let same = |one: u32, other: u32| one != 0 && one == other;
+        same(self.node, other.node) || same(self.eni, other.eni)
+    }
+
     /// Whether what is known of the two cannot be one place.
     #[inline]
     pub fn is_other_than(self, other: Site) -> bool {

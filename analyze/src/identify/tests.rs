@@ -391,9 +391,59 @@ fn the_node_a_record_was_made_on_chooses_and_vetoes() {
     assert_eq!(held("i-n3"), Err(Held::Unclear(Doubt::OtherNode)));
     assert_eq!(held("i-unknown"), Err(Held::Unclear(Doubt::TwoHolders)));
     assert_eq!(
-        book.candidates(address, window, false),
+        book.candidates(address, window, None),
         ["shop/cart", "shop/redis"]
     );
+}
+
+/// A record that names no VPC may be of either; the node where it was made tells.
+#[test]
+fn without_a_vpc_nobody_of_several_is_named() {
+    let of = |cluster: &str, addr: &str| EndpointRow {
+        vpc_id: Some(format!("vpc-{cluster}")),
+        cluster: cluster.into(),
+        addr: addr.into(),
+        ..pod(cluster, 0, Some(100), Some(0))
+    };
+    let at = Stretch {
+        from: 50 * SECOND,
+        to: 50 * SECOND,
+    };
+    let instances = ["c", "d"].map(|cluster| (format!("i-{cluster}"), cluster.into(), "n1".into()));
+    let book = book(vec![of("c", "10.0.3.7"), of("d", "10.0.3.8")]).with_instances(instances);
+    let held = |vpc, instance| {
+        let on = Site {
+            node: book.node_of_instance(instance),
+            eni: 0,
+        };
+        match book.held_on("10.0.3.7".parse().unwrap(), vpc, at, on) {
+            Held::By { identity, .. } => Ok(book.identity(identity).name.clone()),
+            other => Err(other),
+        }
+    };
+    let doubt = Held::Unclear(Doubt::SeveralVpcs);
+    assert_eq!(held(None, ""), Err(doubt.clone()));
+    assert_eq!(held(Some("vpc-c"), ""), Ok("c".into()));
+    assert_eq!(held(None, "i-c"), Ok("c".into()));
+    assert_eq!(
+        held(None, "i-d"),
+        Err(Held::Unclear(Doubt::OtherNode)),
+        "made where another one may hold it"
+    );
+    assert_eq!(book.site_of(&doubt), Site::ELSEWHERE);
+}
+
+#[test]
+fn on_a_nodes_network_are_pods_of_its_cluster() {
+    let host = |cluster: &str| EndpointRow {
+        host_network: true,
+        cluster: cluster.into(),
+        ..pod(cluster, 0, Some(100), Some(0))
+    };
+    let book = book(vec![host("c"), host("d")]);
+    let at = Stretch { from: 0, to: 0 };
+    let candidates = book.candidates("10.0.3.7".parse().unwrap(), at, Some("c"));
+    assert_eq!(candidates, ["shop/c"]);
 }
 
 #[test]

@@ -139,6 +139,38 @@ fn whom_an_address_may_have_belonged_to_is_named() {
     assert_eq!(edges[0].server_candidates, None);
 }
 
+/// What the cloud lists with an address may be a pod's interface, unless it is an instance's own, or far from any pod.
+#[test]
+fn behind_an_interface_there_may_be_a_pod() {
+    let interface = |addr: &'static str, kind: &str| EndpointRow {
+        addr: addr.into(),
+        kind: "eni".into(),
+        cluster: String::new(),
+        name: "eni-1".into(),
+        namespace: None,
+        workload_kind: None,
+        workload: None,
+        labels: None,
+        node: None,
+        evidence: format!(r#"{{"type":"{kind}"}}"#),
+        ..pod("eni", addr, -90_000, None)
+    };
+    let far = "10.0.9.1";
+    for (addr, kind, class) in [
+        (CART, "Secondary", "unjudged"),
+        (CART, "Primary", "policy-not-enforced"),
+        (far, "Secondary", "policy-not-enforced"),
+    ] {
+        let holders = [pod("redis", REDIS, -90_000, None), interface(addr, kind)];
+        let world = World::new(&holders, &[policy("cart", -90_000, None)]);
+        world.ingest(&window(0, (addr, 40_000), 27));
+        world.analyse(&settings());
+        let edges = world.edges();
+        let said = (edges[0].client_kind.as_str(), edges[0].class.as_str());
+        assert_eq!(said, ("eni", class), "{addr} {kind}");
+    }
+}
+
 /// A ClusterIP that nobody translated: who was behind it then, not who is now.
 #[test]
 fn behind_a_cluster_address_stand_the_endpoints_of_that_time() {

@@ -45,10 +45,13 @@ pub(super) struct Look<'l> {
 
 /// What an endpoint rests on.
 #[derive(Serialize)]
-struct Evidence {
+struct Evidence<'e> {
     by: [By; 1],
     first_seen: DateTime<Utc>,
     last_seen: DateTime<Utc>,
+    /// Of an interface.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#type: Option<&'e str>,
 }
 
 impl Known {
@@ -197,10 +200,12 @@ fn endpoint_rows(subject: &Subject, intervals: &[Interval<'_, String>]) -> Vec<E
     // Of each address: its last row, and the number of the version that it ends with.
     let mut last: BTreeMap<Address, (usize, usize)> = BTreeMap::new();
     for (number, interval) in intervals.iter().enumerate() {
-        let spec = serde_json::from_str(&interval.run.content).unwrap_or_default();
+        let spec: Value = serde_json::from_str(&interval.run.content).unwrap_or_default();
         let Some((endpoint, held)) = kind.and_then(|kind| addresses(kind, &spec)) else {
             continue;
         };
+        let r#type = spec.get("Type").and_then(Value::as_str);
+        let r#type = r#type.filter(|_| endpoint == "eni");
         for address in held {
             let before = last.get(&address).copied();
             let follows = before.filter(|(_, version)| {
@@ -214,7 +219,7 @@ fn endpoint_rows(subject: &Subject, intervals: &[Interval<'_, String>]) -> Vec<E
             {
                 row.valid_to_us = Some(interval.end);
                 row.to_slack_ms = to_slack_ms;
-                row.evidence = evidence(row.valid_from_us, interval.end);
+                row.evidence = evidence(row.valid_from_us, interval.end, r#type);
                 last.entry(address)
                     .and_modify(|(_, version)| *version = number);
                 continue;
@@ -240,18 +245,19 @@ fn endpoint_rows(subject: &Subject, intervals: &[Interval<'_, String>]) -> Vec<E
                 container_ports: None,
                 service_account: None,
                 eni_id: None,
-                evidence: evidence(interval.start, interval.end),
+                evidence: evidence(interval.start, interval.end, r#type),
             });
         }
     }
     rows
 }
 
-fn evidence(first: i64, last: i64) -> String {
+fn evidence(first: i64, last: i64, r#type: Option<&str>) -> String {
     let evidence = Evidence {
         by: [By::Snapshot],
         first_seen: time(first),
         last_seen: time(last),
+        r#type,
     };
     serde_json::to_string(&evidence).unwrap_or_default()
 }
