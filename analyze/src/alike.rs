@@ -34,6 +34,8 @@ struct AlikeKey {
     client: u32,
     server: u32,
     port: u16,
+    /// Where the client may be the server; else 0.
+    client_port: u16,
     protocol: u8,
     observed: Observed,
     evidence: Evidence,
@@ -43,7 +45,8 @@ impl AlikeKey {
     fn hash(self) -> u64 {
         hash_of(
             u64::from(self.client) << 32 | u64::from(self.server),
-            u64::from(self.port) << 32
+            u64::from(self.client_port) << 48
+                | u64::from(self.port) << 32
                 | u64::from(self.protocol) << 16
                 | (self.observed as u64) << 8
                 | self.evidence as u64,
@@ -65,10 +68,15 @@ impl Alike {
             };
             let (forward, evidence) = context.orient(tuple, &mut ends);
             let (client, server, port) = client_and_server(tuple, forward);
+            let client_port = match evidence.is_guess() {
+                true => client_and_server(tuple, forward.turned()).2,
+                false => 0,
+            };
             let key = AlikeKey {
                 client,
                 server,
                 port,
+                client_port,
                 protocol: tuple.key.protocol,
                 observed: context.observe(tuple, forward),
                 evidence,

@@ -21,6 +21,13 @@ pub enum Declared {
     Unspecified,
 }
 
+impl Declared {
+    /// Whether either side denies.
+    pub fn is_denied(self) -> bool {
+        matches!(self, Declared::DeniedEgress | Declared::DeniedIngress)
+    }
+}
+
 /// The class of an edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Class {

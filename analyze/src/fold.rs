@@ -19,6 +19,16 @@ pub enum Way {
     Back = 1,
 }
 
+impl Way {
+    /// The other way.
+    pub fn turned(self) -> Way {
+        match self {
+            Way::Forth => Way::Back,
+            Way::Back => Way::Forth,
+        }
+    }
+}
+
 /// The ends and the span of a tuple; `a` and `b` stand in no meaningful order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TupleKey {

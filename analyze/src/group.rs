@@ -219,7 +219,21 @@ impl Group {
             }
             _ => {
                 let ends = (client, server, port);
-                (self.judge(n, forward, ends, context, judge), port)
+                let judged = self.judge(n, forward, ends, context, judge);
+                let is_denied =
+                    |judge: &Judge<'_>, judged| judge.judged(judged).declared.is_denied();
+                if evidence.is_guess() && is_denied(judge, judged) {
+                    // It may be the other way round, and then it has to be denied as well.
+                    let (.., client_port) = client_and_server(&part, forward.turned());
+                    let ends = (server, client, client_port);
+                    let turned = self.judge(n, forward.turned(), ends, context, judge);
+                    match is_denied(judge, turned) {
+                        true => (judged, port),
+                        false => (judge.undecided("orientation-guessed"), port),
+                    }
+                } else {
+                    (judged, port)
+                }
             }
         };
         EdgeKey {
@@ -462,11 +476,7 @@ pub(crate) fn sums_of(
         };
         (traffic, part.flags(way).filter(|_| tcp && part.any(way)))
     };
-    let back = if forward == Way::Forth {
-        Way::Back
-    } else {
-        Way::Forth
-    };
+    let back = forward.turned();
     let ((forward, forward_flags), (reverse, reverse_flags)) = (side(forward), side(back));
     EdgeSums {
         connections: u64::from(fresh),

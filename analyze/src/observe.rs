@@ -50,10 +50,7 @@ impl Observed {
 /// A reply that was accepted proves more than a rejected record: windows before a change of security group may show the
 /// one and those after it the other.
 pub fn observe(tuple: &Tuple, forward: Way) -> Observed {
-    let back = match forward {
-        Way::Forth => Way::Back,
-        Way::Back => Way::Forth,
-    };
+    let back = forward.turned();
     let reply = tuple.counted_once(back);
     let answered = tuple.accepted(back);
     let rejected = tuple.rejected(forward);

@@ -2,10 +2,10 @@
 //!
 //! Evidence in order: a SYN without ACK; the side that declares the port; the side whose port many peers use; the
 //! ephemeral range; packets that went one way only. Flags that were OR-ed over a whole connection show SYN and ACK on
-//! both ends and separate nothing. What contradicts itself stays unknown.
+//! both ends and separate nothing. What contradicts itself stays unknown: a port that a busy client uses again and again has many peers, too.
 
 use crate::fold::{Tuple, Way};
-use crate::wire::{ACK, SCTP, SYN, TCP, UDP};
+use crate::wire::{ACK, RST, SCTP, SYN, TCP, UDP};
 
 /// First port that Linux hands out to clients by default (`net.ipv4.ip_local_port_range`).
 const EPHEMERAL_MIN: u16 = 32_768;
@@ -22,10 +22,12 @@ pub enum Evidence {
     Syn,
     /// One end declares the port (container port, Service target, node port).
     DeclaredPort,
-    /// Many peers use one end's port.
+    /// Many peers use one end's port, and the numbers of the ports say the same.
     FanIn,
     /// One port is in the ephemeral range, the other is not.
     EphemeralRange,
+    /// Many peers use one end's port, and the numbers tell nothing.
+    FanInAlone,
     /// Packets were seen one way only.
     OnlySender,
     /// None.
@@ -34,11 +36,12 @@ pub enum Evidence {
 
 impl Evidence {
     /// All kinds, in order of strength.
-    pub const ALL: [Evidence; 6] = [
+    pub const ALL: [Evidence; 7] = [
         Evidence::Syn,
         Evidence::DeclaredPort,
         Evidence::FanIn,
         Evidence::EphemeralRange,
+        Evidence::FanInAlone,
         Evidence::OnlySender,
         Evidence::Unknown,
     ];
@@ -50,9 +53,15 @@ impl Evidence {
             Evidence::DeclaredPort => "declared-port",
             Evidence::FanIn => "fan-in",
             Evidence::EphemeralRange => "ephemeral-range",
+            Evidence::FanInAlone => "fan-in-alone",
             Evidence::OnlySender => "only-sender",
             Evidence::Unknown => "unknown",
         }
+    }
+
+    /// Whether it may well be the other way round: nothing that is declared denied counts as such unless it is so either way.
+    pub fn is_guess(self) -> bool {
+        matches!(self, Evidence::FanInAlone | Evidence::OnlySender)
     }
 }
 
@@ -80,25 +89,18 @@ pub fn orient(tuple: &Tuple, ends: &mut impl Ends) -> (Way, Evidence) {
             (true, false) => return (Way::Back, Evidence::DeclaredPort),
             _ => {}
         }
-        if let Some(way) = by_fan_in(key.port_a, key.port_b, [ends.peers(0), ends.peers(1)]) {
-            return way.map_or((Way::Forth, Evidence::Unknown), |way| {
-                (way, Evidence::FanIn)
-            });
-        }
-        match (key.port_a >= EPHEMERAL_MIN, key.port_b >= EPHEMERAL_MIN) {
-            (true, false) => return (Way::Forth, Evidence::EphemeralRange),
-            (false, true) => return (Way::Back, Evidence::EphemeralRange),
-            _ => {}
-        }
-        match (key.port_a <= PRIVILEGED_MAX, key.port_b <= PRIVILEGED_MAX) {
-            (false, true) => return (Way::Forth, Evidence::EphemeralRange),
-            (true, false) => return (Way::Back, Evidence::EphemeralRange),
-            _ => {}
+        let by_numbers = by_numbers(key.port_a, key.port_b);
+        match (by_fan_in([ends.peers(0), ends.peers(1)]), by_numbers) {
+            (Some(way), Some(same)) if way == same => return (way, Evidence::FanIn),
+            (Some(_), Some(_)) => return (Way::Forth, Evidence::Unknown),
+            (Some(way), None) => return (way, Evidence::FanInAlone),
+            (None, Some(way)) => return (way, Evidence::EphemeralRange),
+            (None, None) => {}
         }
     }
     match (tuple.any(Way::Forth), tuple.any(Way::Back)) {
-        (true, false) => (Way::Forth, Evidence::OnlySender),
-        (false, true) => (Way::Back, Evidence::OnlySender),
+        (true, false) if may_begin(tuple, Way::Forth) => (Way::Forth, Evidence::OnlySender),
+        (false, true) if may_begin(tuple, Way::Back) => (Way::Back, Evidence::OnlySender),
         _ => (Way::Forth, Evidence::Unknown),
     }
 }
@@ -109,18 +111,37 @@ fn opens(tuple: &Tuple, way: Way) -> bool {
         .is_some_and(|flags| flags & (SYN | ACK) == SYN)
 }
 
-/// `None`: no evidence. `Some(None)`: it speaks against the port numbers, which leaves nothing to go by.
-fn by_fan_in(port_a: u16, port_b: u16, peers: [u32; 2]) -> Option<Option<Way>> {
+/// Whether packets of which nothing else is logged may be the first ones: what acknowledges or resets was preceded by others.
+fn may_begin(tuple: &Tuple, way: Way) -> bool {
+    let flags = tuple.flags(way).filter(|_| tuple.key.protocol == TCP);
+    flags.is_none_or(|flags| flags & (ACK | RST) == 0)
+}
+
+/// To the port that many peers use.
+fn by_fan_in(peers: [u32; 2]) -> Option<Way> {
     let many =
         |n: usize| peers[n] >= FAN_IN_MIN && peers[n] >= FAN_IN_RATIO.saturating_mul(peers[1 - n]);
-    let (way, server, client) = match (many(0), many(1)) {
-        (true, false) => (Way::Back, port_a, port_b),
-        (false, true) => (Way::Forth, port_b, port_a),
-        _ => return None,
-    };
-    // A scanner that keeps one source port has a great fan-in as well.
-    let contradicted = server >= EPHEMERAL_MIN && client <= PRIVILEGED_MAX;
-    Some((!contradicted).then_some(way))
+    match (many(0), many(1)) {
+        (true, false) => Some(Way::Back),
+        (false, true) => Some(Way::Forth),
+        _ => None,
+    }
+}
+
+/// From the port that a client was given to one that it was not.
+fn by_numbers(port_a: u16, port_b: u16) -> Option<Way> {
+    let is_given = |port: u16| port >= EPHEMERAL_MIN;
+    let is_privileged = |port: u16| port <= PRIVILEGED_MAX;
+    match (is_given(port_a), is_given(port_b)) {
+        (true, false) => return Some(Way::Forth),
+        (false, true) => return Some(Way::Back),
+        _ => {}
+    }
+    match (is_privileged(port_a), is_privileged(port_b)) {
+        (false, true) => Some(Way::Forth),
+        (true, false) => Some(Way::Back),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -212,7 +233,7 @@ mod tests {
                 declares: [true, true],
                 peers: [40, 1],
             },
-            (Way::Back, Evidence::FanIn),
+            (Way::Back, Evidence::FanInAlone),
         );
         check(
             &t,
@@ -252,6 +273,34 @@ mod tests {
             },
             (Way::Back, Evidence::FanIn),
         );
+    }
+
+    /// A proxy asks many servers from one port in the course of an hour.
+    #[test]
+    fn a_port_that_a_client_uses_again_and_again_is_not_taken_for_a_servers() {
+        let both = [(Way::Forth, Some(27)), (Way::Back, Some(27))];
+        for server in [8080, 443] {
+            let told = Told {
+                peers: [1, 5],
+                ..Told::default()
+            };
+            let t = tuple(TCP, (server, 41_132), &both);
+            check(&t, told, (Way::Forth, Evidence::Unknown));
+        }
+    }
+
+    /// Of a connection of which only one record is there, that may be one of its answers.
+    #[test]
+    fn who_answers_is_not_taken_for_a_client() {
+        let alone = |protocol, flags| tuple(protocol, (48_230, 50_000), &[(Way::Back, flags)]);
+        for flags in [16, 18, 24, 17, 27, 4, 20] {
+            let t = alone(TCP, Some(flags));
+            check(&t, Told::default(), (Way::Forth, Evidence::Unknown));
+        }
+        let sender = (Way::Back, Evidence::OnlySender);
+        for (protocol, flags) in [(TCP, Some(1)), (TCP, Some(0)), (TCP, None), (UDP, None)] {
+            check(&alone(protocol, flags), Told::default(), sender);
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use flowaudit_analyze::{Selection, Settings, run::due};
 use flowaudit_lake::read;
 use flowaudit_lake::table::edges::EdgeRow;
+use flowaudit_lake::table::objects::ObjectRow;
 
 use crate::world::*;
 
@@ -67,6 +68,54 @@ fn a_denied_connection_that_works_is_found_with_its_remedy() {
         "{}",
         finding.remedy
     );
+}
+
+/// One record of a connection both of whose ports are a client's: who sent it is only guessed to have asked.
+#[test]
+fn nothing_is_denied_by_a_guess_of_who_asked() {
+    let (asked, guessed) = (50_000, 40_000);
+    let one = |flags| Record {
+        flags,
+        to: (REDIS, asked),
+        ..syn((CART, guessed), 10, true, "ACCEPT")
+    };
+    let told = |world: &World| {
+        world.analyse(&settings());
+        let edges = world.edges();
+        let words = |edge: &EdgeRow| {
+            (
+                edge.oriented_by.clone(),
+                edge.class.clone(),
+                edge.reasons.contains("orientation-guessed"),
+            )
+        };
+        edges.iter().map(words).collect::<Vec<_>>()
+    };
+    let expected = |by: &str, class: &str, open| (by.to_owned(), class.to_owned(), open);
+    // No flag at all.
+    let world = World::of_cart_and_redis(&[policy("checkout", -90_000, None)]);
+    world.ingest(&[one(0)]);
+    assert_eq!(told(&world), [expected("only-sender", "unjudged", true)]);
+    // Cart admits nobody either.
+    let isolated = ObjectRow {
+        name: "isolated".into(),
+        spec: r#"{"apiVersion":"networking.k8s.io/v1","kind":"NetworkPolicy","metadata":{"name":"isolated","namespace":"shop"},"spec":{"podSelector":{},"policyTypes":["Ingress"]}}"#.into(),
+        ..policy("checkout", -90_000, None)
+    };
+    let world = World::of_cart_and_redis(&[isolated]);
+    world.ingest(&[one(0)]);
+    assert_eq!(
+        told(&world),
+        [expected("only-sender", "blocked-attempt", false)]
+    );
+    // An answer, by its flags.
+    let world = World::of_cart_and_redis(&[policy("checkout", -90_000, None)]);
+    world.ingest(&[one(16)]);
+    assert_eq!(told(&world), [expected("unknown", "unjudged", false)]);
+    // A SYN proves it.
+    let world = World::of_cart_and_redis(&[policy("checkout", -90_000, None)]);
+    world.ingest(&[one(2)]);
+    assert_eq!(told(&world), [expected("syn", "blocked-attempt", false)]);
 }
 
 #[test]

@@ -63,7 +63,7 @@ table! {
         class: Key,
         /// The policy and rule that decided on each side, JSON.
         reasons: Json,
-        /// The evidence for which end opened the connection.
+        /// The evidence for which end opened the connection; words in `docs/identity.md`.
         oriented_by: Key,
         /// The evidence for who the client was, or why it is not known; words in `docs/identity.md`.
         client_identified_by: Key,
