@@ -1,5 +1,6 @@
 //! What can go wrong with a lake.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use crate::checkpoint::StaleDelta;
@@ -208,6 +209,20 @@ pub enum Conflict {
 }
 
 impl LakeError {
+    /// Whether the storage failed, which somebody may mend while a program waits: there is no room, no right, no answer. Nothing is
+    /// wrong with what lies there.
+    #[must_use]
+    pub fn is_of_storage(&self) -> bool {
+        match self {
+            Self::Store(error) => !matches!(
+                error.kind(),
+                ErrorKind::Unsupported | ErrorKind::FileTooLarge | ErrorKind::InvalidInput
+            ),
+            Self::Interrupted { .. } | Self::Encode { .. } => true,
+            _ => false,
+        }
+    }
+
     /// What the reader of the message can do.
     pub fn help(&self) -> Option<String> {
         let text = match self {

@@ -1,7 +1,7 @@
 //! Requests to an API server: bounded in size and time, with what went wrong sorted by what can be done about it.
 //!
 //! `kube` brings TLS and credentials. A refused token is renewed here: kubeconfig, token file or plugin are asked again, once per
-//! request, whoever of the tasks comes first.
+//! request, whoever of the tasks comes first; and so is the authority that vouches for the server, where it has a new certificate.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::login::{Login, LoginError, is_of_credentials, words};
+use super::login::{Login, LoginError, is_of_credentials, is_untrusted, naming, plugin, words};
 
 /// A plugin that asks a person a question gets no answer from a service.
 const PLUGIN_WITHIN: Duration = Duration::from_secs(60);
-/// Clocks may be apart by 3 s each, a header is cut to the second, and an answer may be on its way for a while. What is dated by a clock that is
-/// further from the server's would name the wrong ones.
-const CLOCKS_APART_MAX: Duration = Duration::from_secs(10);
+/// Clocks may be off by 3 s each, and a header is cut to the second. What is dated by a clock that is further from the server's would name
+/// the wrong ones, for an analysis allows for no more.
+const CLOCKS_APART_MAX: Duration = Duration::from_secs(7);
 /// An answer that explains an error is not longer.
 const STATUS_BYTES_MAX: usize = 64 << 10;
 
@@ -48,6 +48,8 @@ pub(super) enum Refusal {
     TooLong,
     /// There are no credentials to send.
     NoCredentials(String),
+    /// The server's certificate: nobody that we know vouches for it, or it has expired.
+    Untrusted(String),
 }
 
 impl std::fmt::Display for Refusal {
@@ -62,6 +64,7 @@ impl std::fmt::Display for Refusal {
             Refusal::Status(status, text) => write!(f, "{status}: {text}"),
             Refusal::TooLong => f.write_str("the answer is longer than any should be"),
             Refusal::NoCredentials(text) => write!(f, "no credentials: {text}"),
+            Refusal::Untrusted(text) => write!(f, "the server's certificate is refused: {text}"),
         }
     }
 }
@@ -120,6 +123,8 @@ struct Shared {
     login: Login,
     server: String,
     namespace: String,
+    /// What is run for credentials.
+    plugin: Option<String>,
     /// Counts how often it was renewed.
     client: Mutex<(u64, Client)>,
     /// Without a byte for this long an answer counts as broken.
@@ -129,11 +134,17 @@ struct Shared {
 impl Api {
     /// Reads the login; nothing is sent, but a plugin may be run.
     pub(super) async fn new(login: Login, idle: Duration) -> Result<Self, LoginError> {
-        let (server, namespace, client) = connect(&login).await?;
+        let Connected {
+            server,
+            namespace,
+            plugin,
+            client,
+        } = connect(&login).await?;
         Ok(Api(Arc::new(Shared {
             login,
             server,
             namespace,
+            plugin,
             client: Mutex::new((0, client)),
             idle,
         })))
@@ -174,7 +185,7 @@ impl Api {
     async fn send(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Body, Refusal> {
         let (used, client) = self.0.client.lock().await.clone();
         match self.try_send(&client, &method, path, &body).await {
-            Err(Refusal::Unauthorized(_) | Refusal::NoCredentials(_)) => {
+            Err(Refusal::Unauthorized(_) | Refusal::NoCredentials(_) | Refusal::Untrusted(_)) => {
                 let client = self.renewed(used).await?;
                 self.try_send(&client, &method, path, &body).await
             }
@@ -199,13 +210,23 @@ impl Api {
         let sent = Utc::now();
         let answer = timeout(self.0.idle, client.send(request)).await;
         let answer = answer.map_err(|_| silent(self.0.idle))?.map_err(|error| {
+            let reason = words(&error);
             match is_of_credentials(&error) {
-                true => Refusal::NoCredentials(words(&error)),
-                false => Refusal::Broken(words(&error)),
+                true => Refusal::NoCredentials(naming(self.0.plugin.as_deref(), &reason)),
+                false if is_untrusted(&reason) => Refusal::Untrusted(reason),
+                false => Refusal::Broken(reason),
             }
         })?;
         let status = answer.status();
         if status.is_success() {
+            let kind = answer.headers().get(http::header::CONTENT_TYPE);
+            let kind = kind.and_then(|kind| kind.to_str().ok());
+            if let Some(kind) = kind.filter(|kind| !kind.starts_with("application/json")) {
+                let kind = shorten(Some(kind));
+                return Err(Refusal::Broken(format!(
+                    "something else than an API server answers, perhaps a proxy: `{kind}` instead of JSON"
+                )));
+            }
             let date = answer.headers().get(http::header::DATE);
             let date = date.and_then(|date| DateTime::parse_from_rfc2822(date.to_str().ok()?).ok());
             return match date.and_then(|date| clocks_apart(date.to_utc(), sent, Utc::now())) {
@@ -239,28 +260,45 @@ impl Api {
     async fn renewed(&self, used: u64) -> Result<Client, Refusal> {
         let mut shared = self.0.client.lock().await;
         if shared.0 == used {
-            let (_, _, client) = connect(&self.0.login)
+            let connected = connect(&self.0.login)
                 .await
                 .map_err(|error| Refusal::NoCredentials(error.to_string()))?;
-            *shared = (used + 1, client);
+            *shared = (used + 1, connected.client);
         }
         Ok(shared.1.clone())
     }
 }
 
-async fn connect(login: &Login) -> Result<(String, String, Client), LoginError> {
+/// A way in.
+struct Connected {
+    server: String,
+    namespace: String,
+    plugin: Option<String>,
+    client: Client,
+}
+
+async fn connect(login: &Login) -> Result<Connected, LoginError> {
     let config = login.load().await?;
+    let plugin = plugin(&config);
     let server = config.cluster_url.to_string();
     let server = server.trim_end_matches('/').to_owned();
     let namespace = config.default_namespace.clone();
     // A plugin is waited for.
     let made = tokio::task::spawn_blocking(move || Client::try_from(config));
     let reason = match timeout(PLUGIN_WITHIN, made).await {
-        Ok(Ok(Ok(client))) => return Ok((server, namespace, client)),
+        Ok(Ok(Ok(client))) => {
+            return Ok(Connected {
+                server,
+                namespace,
+                plugin,
+                client,
+            });
+        }
         Ok(Ok(Err(error))) => words(&error),
         Ok(Err(_)) => "they could not be made".to_owned(),
         Err(_) => format!("its plugin said nothing for {} s", PLUGIN_WITHIN.as_secs()),
     };
+    let reason = naming(plugin.as_deref(), &reason);
     Err(LoginError::Credentials { server, reason })
 }
 
@@ -318,7 +356,11 @@ mod tests {
         assert_eq!(clocks_apart(at(0), at(0), at(1)), None);
         // An answer may take long, and both clocks be off a little.
         assert_eq!(clocks_apart(at(3), at(-20), at(30)), None);
-        assert_eq!(clocks_apart(at(-9), at(0), at(1)), None);
+        assert_eq!(clocks_apart(at(-7), at(0), at(1)), None);
+        let little = clocks_apart(at(-8), at(0), at(1)).unwrap();
+        assert!(little.contains("8 s ahead of the server's"), "{little}");
+        let little = clocks_apart(at(9), at(0), at(1)).unwrap();
+        assert!(little.contains("8 s behind the server's"), "{little}");
         let ahead = clocks_apart(at(-3600), at(0), at(1)).unwrap();
         assert!(ahead.contains("3600 s ahead of the server's"), "{ahead}");
         let behind = clocks_apart(at(61), at(0), at(1)).unwrap();

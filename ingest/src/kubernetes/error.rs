@@ -1,5 +1,6 @@
 //! Why a live watch of a cluster ended.
 
+use flowaudit_lake::LakeError;
 use thiserror::Error;
 
 use super::login::LoginError;
@@ -34,6 +35,15 @@ pub enum KubernetesError {
         /// What the server says.
         reason: String,
     },
+    /// The storage of the lake fails. What was committed before is good.
+    #[error("what was heard since {since} cannot be written to the lake")]
+    Unwritten {
+        /// When the last commit was made, or recording began; UTC.
+        since: String,
+        /// What failed.
+        #[source]
+        cause: Box<LakeError>,
+    },
     /// Another one holds the lease.
     #[error("`{holder}` holds the lease `{lease}`")]
     LeaseHeld {
@@ -67,6 +77,14 @@ impl KubernetesError {
             }
             KubernetesError::LeaseForbidden { .. } => {
                 "allow it as in docs/kubernetes/rbac.yaml, or give `--no-lease` if this is the only one that writes"
+            }
+            KubernetesError::Unwritten { cause, .. } => {
+                let first = cause
+                    .help()
+                    .map_or(String::new(), |help| format!("{help}; "));
+                return Some(format!(
+                    "{first}the next run lists everything anew, and says in `gaps` that nobody watched since then"
+                ));
             }
             KubernetesError::LeaseHeld { .. } => {
                 "let that one write, or stop it; its lease ends by itself some seconds later"

@@ -60,6 +60,8 @@ pub struct Tuning {
     pub login_max: Duration,
     /// How long the server may be away before a run that only lists ends.
     pub outage_max: Duration,
+    /// How long a lake is borne that cannot be written. What is heard meanwhile is kept in memory.
+    pub lake_max: Duration,
 }
 
 impl Default for Tuning {
@@ -77,6 +79,7 @@ impl Default for Tuning {
             unauthorized_max: Duration::from_secs(120),
             login_max: Duration::from_secs(10),
             outage_max: Duration::from_secs(120),
+            lake_max: Duration::from_secs(3600),
         }
     }
 }

@@ -184,7 +184,29 @@ pub(super) fn words(error: &kube::Error) -> String {
         }
         link = cause.source();
     }
-    chain(error)
+    match error {
+        kube::Error::Service(cause) => chain(cause.as_ref()),
+        error => chain(error),
+    }
+}
+
+/// The program that the kubeconfig names for credentials. Its arguments may be secrets.
+pub(super) fn plugin(config: &Config) -> Option<String> {
+    config.auth_info.exec.as_ref()?.command.clone()
+}
+
+/// Why credentials cannot be had, with the name of the plugin that was to give them.
+pub(super) fn naming(plugin: Option<&str>, reason: &str) -> String {
+    match plugin {
+        Some(plugin) => reason.replacen("its plugin", &format!("its plugin `{plugin}`"), 1),
+        None => reason.to_owned(),
+    }
+}
+
+/// Whether the server's certificate is refused.
+pub(super) fn is_untrusted(reason: &str) -> bool {
+    // As rustls says it; its error is behind several others that hide it.
+    reason.contains("invalid peer certificate")
 }
 
 /// Whether the credentials could not be had, rather than the server not reached.
@@ -219,7 +241,7 @@ fn auth_words(error: &kube::client::AuthError) -> String {
 }
 
 /// An error and its causes on one line; what a cause repeats is left out.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut link = error.source();
     while let Some(cause) = link {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, SecondsFormat};
 use flowaudit_lake::LakeError;
 use flowaudit_rules::kubernetes::Severity;
 use tokio::runtime::Runtime;
@@ -15,7 +16,7 @@ use super::discovery::{Offer, Served, discover};
 use super::error::KubernetesError;
 use super::follow::{Follower, Message, now_us};
 use super::lease::{Elector, Standing, release};
-use super::login::Login;
+use super::login::{Login, chain};
 use super::told::{Event, Missing, Record, Report, WatchSettings, WatchSummary};
 use crate::error::IngestError;
 use crate::inventory::live::{Heard, KindId};
@@ -62,9 +63,17 @@ fn watch_in<'r>(
     stop: &Stop,
 ) -> Result<WatchSummary, IngestError> {
     let idle = settings.tuning.answer_idle;
-    let api = runtime
-        .block_on(Api::new(settings.login.clone(), idle))
-        .map_err(KubernetesError::from)?;
+    let api = runtime.block_on(async {
+        tokio::select! {
+            api = Api::new(settings.login.clone(), idle) => Some(api),
+            // A plugin may take its time.
+            () = stop.stopped() => None,
+        }
+    });
+    let Some(api) = api else {
+        return Ok(WatchSummary::default());
+    };
+    let api = api.map_err(KubernetesError::from)?;
     let mut watching = Watching {
         runtime,
         settings,
@@ -74,6 +83,7 @@ fn watch_in<'r>(
         kinds: BTreeMap::new(),
         told: BTreeSet::new(),
         said: None,
+        written: (Instant::now(), now_us()),
         report: Report::default(),
         summary: WatchSummary::default(),
     };
@@ -147,6 +157,8 @@ pub(super) struct Watching<'w> {
     /// Issues that were told.
     pub(super) told: BTreeSet<String>,
     said: Option<Instant>,
+    /// When the last commit was made, or recording began.
+    written: (Instant, i64),
     report: Report,
     pub(super) summary: WatchSummary,
 }
@@ -168,6 +180,7 @@ impl Watching<'_> {
         offer: &Offer,
         mut stands: Option<&mut latest::Receiver<Standing>>,
     ) -> Result<Ending, IngestError> {
+        self.written = (Instant::now(), now_us());
         let (out, mut messages) = channel(WAITING_MAX);
         let (offers, mut offered) = channel(1);
         self.kinds.clear();
@@ -210,7 +223,7 @@ impl Watching<'_> {
             }
             let now = Instant::now();
             if now >= commit && !self.settings.once {
-                self.commit(recorder)?;
+                self.commit_or_wait(recorder)?;
                 commit = Instant::now() + self.settings.every;
             }
             if now >= discovery && !self.settings.once {
@@ -389,9 +402,32 @@ impl Watching<'_> {
         }
     }
 
+    /// A lake that cannot be written for a while is waited for: what was heard stays, and the next commit has it.
+    fn commit_or_wait(&mut self, recorder: &mut dyn Record) -> Result<(), IngestError> {
+        match self.commit(recorder) {
+            Err(IngestError::Kubernetes(error @ KubernetesError::Unwritten { .. }))
+                if self.written.0.elapsed()
+                    < self.settings.every + self.settings.tuning.lake_max =>
+            {
+                self.waiting(&chain(&error));
+                Ok(())
+            }
+            committed => committed,
+        }
+    }
+
     fn commit(&mut self, recorder: &mut dyn Record) -> Result<(), IngestError> {
-        let begun = Instant::now();
-        let commit = recorder.commit(now_us())?;
+        let (begun, now) = (Instant::now(), now_us());
+        let commit = recorder.commit(now).map_err(|cause| {
+            if !cause.is_of_storage() {
+                return IngestError::Lake(cause);
+            }
+            let since = DateTime::from_timestamp_micros(self.written.1).unwrap_or_default();
+            let since = since.to_rfc3339_opts(SecondsFormat::Secs, true);
+            let cause = Box::new(cause);
+            IngestError::Kubernetes(KubernetesError::Unwritten { since, cause })
+        })?;
+        self.written = (Instant::now(), now);
         self.summary.commits += u64::from(commit.is_some());
         let mut report = std::mem::take(&mut self.report);
         report.commit = commit;

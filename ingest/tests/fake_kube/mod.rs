@@ -70,7 +70,11 @@ impl FakeKube {
             if self.lock().faults.away {
                 break;
             }
-            let answered = self.world().answer(&request);
+            let is_html = self.lock().faults.html;
+            let answered = match is_html {
+                true => Answer::Whole(page()),
+                false => self.world().answer(&request),
+            };
             let date = self.lock().faults.date();
             let goes_on = match answered {
                 Answer::Whole(response) => {
@@ -144,6 +148,12 @@ impl FakeKube {
         let waited = self.shared.1.wait_timeout(world, most);
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
+}
+
+/// What a proxy shows to whoever has not logged in to it.
+fn page() -> http::Response {
+    let page = http::Response::new(200, "<!doctype html><title>Please log in</title>");
+    page.with("content-type", "text/html; charset=utf-8")
 }
 
 /// The world while it is changed.

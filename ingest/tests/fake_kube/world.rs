@@ -41,6 +41,8 @@ pub(crate) struct Paging {
 pub(crate) struct Faults {
     /// Connections are closed without an answer.
     pub(crate) away: bool,
+    /// A proxy answers everything with a page of its own.
+    pub(crate) html: bool,
     /// Watches stay open and say nothing.
     pub(crate) silent: bool,
     /// These (`podenis.network.alibabacloud.com`) are forbidden.

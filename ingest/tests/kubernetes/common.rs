@@ -11,6 +11,7 @@ use flowaudit_ingest::kubernetes::{
 };
 use flowaudit_ingest::{IngestError, Stop};
 use flowaudit_lake::LakeError;
+use flowaudit_lake::store::StoreError;
 use serde_json::{Value, json};
 
 use crate::fake_kube::{FakeKube, TOKEN};
@@ -68,6 +69,7 @@ impl Place {
                 unauthorized_max: Duration::from_secs(20),
                 login_max: Duration::from_secs(20),
                 outage_max: Duration::from_secs(20),
+                lake_max: Duration::from_secs(20),
             },
             ..WatchSettings::default()
         }
@@ -149,6 +151,10 @@ pub(crate) struct Taken {
     /// How much of it was committed.
     pub(crate) committed: usize,
     pub(crate) told: Vec<String>,
+    /// Whether the lake has no room.
+    pub(crate) is_full: bool,
+    /// Commits that were tried meanwhile.
+    pub(crate) refused: usize,
 }
 
 struct Recording(Arc<Mutex<Taken>>);
@@ -161,6 +167,11 @@ impl Record for Recording {
 
     fn commit(&mut self, _: i64) -> Result<Option<u64>, LakeError> {
         let mut taken = self.0.lock().unwrap();
+        if taken.is_full {
+            taken.refused += 1;
+            let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+            return Err(StoreError::new("write", "part.parquet", full).into());
+        }
         let is_new = taken.committed < taken.heard.len();
         taken.committed = taken.heard.len();
         Ok(is_new.then_some(1))
@@ -198,6 +209,11 @@ impl Listening {
 
     pub(crate) fn taken(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap()
+    }
+
+    /// Whether the lake has room from now on.
+    pub(crate) fn full(&self, is_full: bool) {
+        self.taken().is_full = is_full;
     }
 
     /// Waits until this is so.

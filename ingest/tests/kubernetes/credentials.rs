@@ -1,6 +1,6 @@
 //! Tokens that rotate, expire, or lack a right.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -161,4 +161,37 @@ fn a_right_that_is_taken_away_stops_one_kind() {
     let (_, ended) = listening.end();
     let summary = ended.unwrap();
     assert!(summary.missing.len() <= 1, "{:?}", summary.missing);
+}
+
+#[test]
+fn a_plugin_that_fails_is_named_and_not_quoted() {
+    let place = Place::new();
+    place.write_kubeconfig(&json!({"exec": {
+        "apiVersion": "client.authentication.k8s.io/v1", "command": "sh",
+        "args": ["-c", "echo s3cr3t; echo s3cr3t >&2; exit 7"], "interactiveMode": "Never"
+    }}));
+    let (taken, ended) = place.watch().join();
+    let error = ended.unwrap_err();
+    let text = format!("{} {error:?}", std::error::Error::source(&error).unwrap());
+    let said = "its plugin `sh` failed with exit status: 7";
+    assert!(text.contains(said) && !text.contains("s3cr3t"), "{text}");
+    assert!(taken.heard.is_empty());
+}
+
+#[test]
+fn a_plugin_that_says_nothing_keeps_nobody_from_ending() {
+    let place = Place::new();
+    let asked = place.dir.path().join("asked");
+    let script = format!("echo > {}; sleep 15", asked.display());
+    place.write_kubeconfig(&json!({"exec": {
+        "apiVersion": "client.authentication.k8s.io/v1", "command": "sh", "args": ["-c", script],
+        "interactiveMode": "Never"
+    }}));
+    let begun = Instant::now();
+    let listening = place.watch();
+    until("the plugin runs", || asked.exists());
+    let (taken, ended) = listening.end();
+    ended.unwrap();
+    assert!(taken.heard.is_empty());
+    assert!(begun.elapsed() < Duration::from_secs(15), "{begun:?}");
 }

@@ -1,6 +1,6 @@
 //! What breaks, and what is made of it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flowaudit_ingest::inventory::live::Heard;
 
@@ -255,5 +255,77 @@ fn nothing_is_dated_by_a_clock_that_is_far_from_the_servers() {
     listening.until("pods are listed", |taken| {
         has(&short(taken, "Pod"), "is unheard")
     });
+    listening.end().1.unwrap();
+}
+
+#[test]
+fn a_lake_without_room_is_waited_for() {
+    let place = Place::new();
+    place.pods(0..2);
+    let listening = settled(&place);
+    listening.full(true);
+    let begun = Instant::now();
+    place.create("pods", pod("unwritten", 5));
+    listening.until("commits are tried again", |taken| taken.refused >= 5);
+    // As often as usual, and no more.
+    assert!(begun.elapsed() >= Duration::from_millis(400), "{begun:?}");
+    {
+        let taken = listening.taken();
+        let mut told = taken.told.iter();
+        let said = "cannot be written to the lake: cannot write `part.parquet`";
+        assert!(told.any(|line| line.contains(said)), "{:?}", taken.told);
+        assert!(taken.committed < taken.heard.len());
+    }
+    listening.full(false);
+    listening.until("what was heard meanwhile is written", |taken| {
+        let of_pods = short(taken, "Pod");
+        has(&of_pods, "put unwritten") && taken.committed == taken.heard.len()
+    });
+    let (taken, ended) = listening.end();
+    ended.unwrap();
+    assert!(!has(&short(&taken, "Pod"), "lost"));
+}
+
+#[test]
+fn a_lake_that_stays_without_room_ends_the_run() {
+    let place = Place::new();
+    let mut settings = place.quick();
+    settings.tuning.lake_max = Duration::from_millis(500);
+    let listening = crate::common::Listening::start(settings);
+    listening.until_listed(KINDS);
+    listening.full(true);
+    place.create("pods", pod("unwritten", 5));
+    let (taken, ended) = listening.join();
+    let error = ended.unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap();
+    let text = format!("{cause}; {}", error.help().unwrap());
+    assert!(text.starts_with("what was heard since 20"), "{text}");
+    assert!(text.contains("make room on the lake's disk"), "{text}");
+    assert!(taken.refused >= 5, "{}", taken.refused);
+}
+
+#[test]
+fn whatever_answers_in_the_place_of_an_api_server_is_told_from_one() {
+    let place = Place::new();
+    place.fake.world().faults.html = true;
+    let listening = place.watch();
+    listening.until("it is told", |taken| {
+        let mut told = taken.told.iter();
+        told.any(|line| {
+            line.contains("perhaps a proxy: `text/html; charset=utf-8` instead of JSON")
+        })
+    });
+    place.fake.world().faults.html = false;
+    listening.until_listed(KINDS);
+    // One that comes later is not believed either.
+    until("pods are watched", || place.watches("pods") > 0);
+    {
+        let mut world = place.fake.world();
+        world.faults.html = true;
+        world.cut();
+    }
+    listening.until("pods are lost", |taken| has(&short(taken, "Pod"), "lost"));
+    place.fake.world().faults.html = false;
+    listening.until_listed(KINDS + 1);
     listening.end().1.unwrap();
 }

@@ -1,6 +1,8 @@
 //! The API of a cluster, from the wire to what is recorded, against a fake that breaks on demand.
 
 #[cfg(test)]
+mod certificates;
+#[cfg(test)]
 mod common;
 #[cfg(test)]
 mod credentials;
