@@ -14,11 +14,16 @@
     reason = "a bench tells its figures, and stops at the first surprise"
 )]
 
+#[expect(dead_code, reason = "others ask for processor time as well")]
+mod process;
+
 use std::time::{Duration, Instant};
 
 use flowaudit_ingest::inventory::past::Past;
 use flowaudit_ingest::inventory::rows::Known;
 use serde_json::{Map, Value, json};
+
+use crate::process::memory;
 
 /// As in the binary.
 #[global_allocator]
@@ -230,11 +235,4 @@ fn name_of(node: i64) -> String {
 fn time(at_ms: i64) -> String {
     let at = chrono::DateTime::from_timestamp_millis(BEGIN_S * 1000 + at_ms).unwrap();
     at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
-}
-
-/// A figure of this process, in KiB.
-fn memory(of: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with(of)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }

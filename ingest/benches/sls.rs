@@ -18,6 +18,7 @@
 
 #[path = "../tests/fake/mod.rs"]
 mod fake;
+mod process;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -35,6 +36,7 @@ use flowaudit_ingest::sls::{
 use flowaudit_lake::Lake;
 use flowaudit_lake::table::flows::{FlowRow, FlowsBuilder};
 
+use crate::process::{memory, spent};
 use fake::{ENDPOINT, Fake, LOGSTORE, PROJECT, account, records};
 
 /// As in the binary.
@@ -99,20 +101,6 @@ fn served(records: u64) -> (Child, String) {
     let stdout = child.stdout.take().unwrap();
     BufReader::new(stdout).read_line(&mut line).unwrap();
     (child, line.trim().to_owned())
-}
-
-/// Processor time of this process.
-fn spent() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let after_name = stat.rsplit(')').next().unwrap();
-    let ticks: u64 = after_name
-        .split_ascii_whitespace()
-        .skip(11)
-        .take(2)
-        .map(|ticks| ticks.parse::<u64>().unwrap())
-        .sum();
-    // A tick is a hundredth of a second on every Linux there is.
-    Duration::from_millis(ticks * 10)
 }
 
 fn rate(records: u64, spent: Duration) -> f64 {
@@ -246,17 +234,12 @@ fn logstore_to_parquet(proxy: &str, records: u64) -> f64 {
     let summary = pull(&lake, &client, &settings, &mut |_| {}, &Stop::default()).unwrap();
     assert_eq!(summary.counts.flows, records);
     let rate = rate(records, spent() - begun);
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let peak = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM"))
-        .unwrap();
     println!(
         "to Parquet  {rate:>10.2} million records/s: pulled over HTTP, deduplicated, committed"
     );
     println!(
-        "memory      {} of {} MB",
-        peak.trim_start_matches("VmHWM:").trim(),
+        "memory      {} of {} MiB",
+        memory("VmHWM:") >> 10,
         settings.memory_bytes >> 20
     );
     rate
