@@ -26,22 +26,27 @@ impl Past {
         let is_main = entry.subresource.is_empty();
         match (entry.verb.as_str(), entry.level) {
             ("delete", _) if is_main => self.pod_removed(entry),
-            ("patch" | "update", Level::Request) if entry.subresource == "status" => {
+            // No kubelet sends a list of operations: what others make of it is not followed.
+            ("patch" | "update", Level::Request)
+                if entry.subresource == "status" && has_members(entry) =>
+            {
                 self.pod_status(entry);
             }
             // It may have ended by it.
             ("patch" | "update", _) if entry.subresource == "status" => {
-                if let Some(of_pod) = self
-                    .chains
-                    .get_mut(&key(entry))
-                    .and_then(|last| last.pod.as_mut())
-                {
-                    of_pod.may_have_ended = true;
-                }
+                self.pod_may_have_ended(&key(entry));
             }
             ("patch", Level::Request) if is_ip_patch(entry) => self.pod_given(entry),
             ("patch" | "update", _) if is_main => self.pod_relabelled(entry),
             _ => {}
+        }
+    }
+
+    /// Its status is not known from then on.
+    fn pod_may_have_ended(&mut self, key: &Key) {
+        let last = self.chains.get_mut(key);
+        if let Some(of_pod) = last.and_then(|last| last.pod.as_mut()) {
+            of_pod.may_have_ended = true;
         }
     }
 
@@ -60,7 +65,13 @@ impl Past {
         };
         let mut status = sent.get("status").cloned().unwrap_or_default();
         let had: Vec<IpAddr> = last.into_iter().flat_map(addresses).collect();
-        let has = merged(&had, &status);
+        let has = match entry.verb.as_str() {
+            "update" => put(&had, &status),
+            _ => merged(&had, &status),
+        };
+        let shows_addresses = ["podIP", "podIPs"]
+            .iter()
+            .any(|key| status.get(key).is_some());
         without_directives(&mut status);
         let unseen = self.relabelled.get(&key).copied();
         let mut of_pod = last
@@ -90,9 +101,11 @@ impl Past {
             {
                 let open = last.holders().map(|held| (open(held), By::AuditRequest));
                 self.moment.held.extend(open.collect::<Vec<_>>());
+                self.pod_may_have_ended(&key);
             }
             return;
         }
+        of_pod.may_have_ended &= !shows_addresses;
         of_pod.node_addresses.extend(&pod.host_addresses);
         if of_pod.has_own.is_none() && !of_pod.node_addresses.is_empty() && !has.is_empty() {
             of_pod.has_own = Some(!of_pod.node_addresses.contains(&has[0]));
@@ -104,7 +117,11 @@ impl Past {
         pod.addresses = has;
         pod.host_network = of_pod.shape.host_network;
         let pod = pod.clone();
-        let held = living(&object, &pod, entry, entry.received);
+        let mut held = living(&object, &pod, entry, entry.received);
+        if of_pod.may_have_ended {
+            // It may have got another address by what was not seen.
+            held.iter_mut().for_each(|held| held.at = None);
+        }
         self.pod_holds(key, (&uid, of_pod), held, entry);
     }
 
@@ -298,12 +315,29 @@ fn made(entry: &Entry, uid: &str, status: Value) -> Option<Object> {
     Some(read(&pod, entry, "Pod")?.0)
 }
 
+/// Whether what was sent is an object.
+fn has_members(entry: &Entry) -> bool {
+    entry.request.as_ref().is_some_and(Value::is_object)
+}
+
+fn address(of: &Value) -> Option<IpAddr> {
+    let address: IpAddr = of.as_str()?.parse().ok()?;
+    Some(address.to_canonical())
+}
+
+/// The addresses of a status that was sent whole. A kubelet that was restarted meanwhile leaves them out at the end.
+fn put(had: &[IpAddr], status: &Value) -> Vec<IpAddr> {
+    let sent = status.get("podIPs").and_then(Value::as_array);
+    let sent = sent.into_iter().flatten().filter_map(|item| item.get("ip"));
+    let mut has: Vec<IpAddr> = sent.filter_map(address).collect();
+    if has.is_empty() {
+        has.extend(status.get("podIP").and_then(address));
+    }
+    if has.is_empty() { had.to_vec() } else { has }
+}
+
 /// The addresses after a status was merged into what was known: they are told apart by themselves.
 fn merged(had: &[IpAddr], status: &Value) -> Vec<IpAddr> {
-    let address = |of: &Value| -> Option<IpAddr> {
-        let address: IpAddr = of.as_str()?.parse().ok()?;
-        Some(address.to_canonical())
-    };
     let Some(sent) = status.get("podIPs") else {
         // Before there were lists of them.
         let only = status.get("podIP").and_then(address);
@@ -312,8 +346,15 @@ fn merged(had: &[IpAddr], status: &Value) -> Vec<IpAddr> {
     if sent.is_null() {
         return Vec::new();
     }
-    let mut has = had.to_vec();
-    for item in sent.as_array().into_iter().flatten() {
+    let order = status.get("$setElementOrder/podIPs");
+    let sent = sent.as_array().map_or(&[][..], Vec::as_slice);
+    // Only a strategic merge has directives, and it never lacks them where it merges this list.
+    let is_strategic = order.is_some() || sent.iter().any(|item| item.get("$patch").is_some());
+    let mut has = match is_strategic {
+        true => had.to_vec(),
+        false => Vec::new(),
+    };
+    for item in sent {
         let Some(address) = item.get("ip").and_then(address) else {
             continue;
         };
@@ -323,14 +364,8 @@ fn merged(had: &[IpAddr], status: &Value) -> Vec<IpAddr> {
         }
     }
     // The order says which is the first.
-    let order = status
-        .get("$setElementOrder/podIPs")
-        .and_then(Value::as_array);
-    let order: Vec<IpAddr> = order
-        .into_iter()
-        .flatten()
-        .filter_map(|item| address(item.get("ip")?))
-        .collect();
+    let order = order.and_then(Value::as_array).into_iter().flatten();
+    let order: Vec<IpAddr> = order.filter_map(|item| address(item.get("ip")?)).collect();
     if !order.is_empty() {
         has.retain(|known| order.contains(known));
         has.sort_by_key(|known| order.iter().position(|other| other == known));

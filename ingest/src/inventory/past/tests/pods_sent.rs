@@ -261,3 +261,20 @@ fn terways_word_gives_an_address_that_was_only_sent() {
     ];
     assert_eq!(held(&log), [is("10.0.0.1 null", 1_998, 3_998)]);
 }
+
+/// Found by a log of an independent generator: by then its node may have been gone for minutes, and another pod have its address.
+#[test]
+fn whoever_removes_a_pod_of_a_lost_node_does_not_say_that_it_ran() {
+    let gc = "system:serviceaccount:kube-system:pod-garbage-collector";
+    let failed = json!({"metadata": {"uid": "u1"}, "status": {"phase": "Failed"}});
+    let failed = write(300_000, gc, "patch", "pods/status", [failed, Value::Null]);
+    let force = json!({"gracePeriodSeconds": 0, "preconditions": {"uid": "u1"}});
+    let removed = write(320_000, gc, "delete", "pods", [force, Value::Null]);
+    let log = [
+        on_node(),
+        running_at(4_000, "10.0.0.1"),
+        at_level(failed, "Request"),
+        at_level(removed, "Request"),
+    ];
+    check(&told(&log).0, &[(3_998, 3_998, None, None)]);
+}
