@@ -1,5 +1,13 @@
 //! What is known and cannot all be true. Pure.
+//!
+//! Two holders that surely had one address at one time, by more than clocks are apart, contradict each other, and nobody is named then. But
+//! for one case, in which it is known what is wrong: a file has the time that somebody gave it, or when it was last written, and what it
+//! shows may have been so at any other time; servers date what they tell themselves. So a holder that only files show gives way to one that
+//! a server dated, unless a word of its own, which no file's time can move, says that it began while the other one held the address.
 
+use std::collections::BTreeSet;
+
+use super::history::By;
 use super::rows::Draft;
 
 /// What cannot be true beside each other.
@@ -24,16 +32,17 @@ pub struct Contradiction {
 pub enum Against {
     /// Another one surely held the address at the same time.
     Holder(String),
+    /// The same, by better evidence: that one is believed.
+    Better(String),
     /// Terway says that its network was gone.
     Returned,
 }
 
 /// Lets the holders of one address follow each other; what cannot all be true is returned.
-pub(super) fn settle(addr: &str, drafts: &mut [Draft<'_>]) -> Vec<Contradiction> {
-    drafts.sort_by(|a, b| {
-        (a.span.start, a.span.end, a.holder).cmp(&(b.span.start, b.span.end, b.holder))
-    });
-    let mut contradictions = Vec::new();
+pub(super) fn settle(addr: &str, drafts: &mut Vec<Draft<'_>>) -> Vec<Contradiction> {
+    drafts.sort_by(in_order);
+    let mut contradictions = overrule(addr, drafts);
+    drafts.sort_by(in_order);
     for index in 0..drafts.len() {
         let (before, after) = drafts.split_at_mut(index + 1);
         let Some(earlier) = before.last_mut().filter(|draft| draft.is_exclusive()) else {
@@ -61,11 +70,71 @@ pub(super) fn settle(addr: &str, drafts: &mut [Draft<'_>]) -> Vec<Contradiction>
     once(contradictions)
 }
 
+fn in_order(a: &Draft<'_>, b: &Draft<'_>) -> std::cmp::Ordering {
+    (a.span.start, a.span.end, a.holder).cmp(&(b.span.start, b.span.end, b.holder))
+}
+
+/// Whether nothing but files of whatever time show it.
+fn is_of_files(by: &BTreeSet<By>) -> bool {
+    by.iter().all(|by| matches!(by, By::Snapshot | By::Watch))
+}
+
+/// Whether a server dated it as it happened.
+fn is_dated(by: &BTreeSet<By>) -> bool {
+    by.iter()
+        .any(|by| matches!(by, By::AuditRequest | By::Audit | By::Live))
+}
+
+/// Takes from whom only files show what somebody else held by better evidence; both parts that may be left stay.
+fn overrule(addr: &str, drafts: &mut Vec<Draft<'_>>) -> Vec<Contradiction> {
+    let mut contradictions = Vec::new();
+    let is_better = |draft: &&Draft<'_>| draft.is_exclusive() && is_dated(&draft.run.by);
+    let better = drafts.iter().filter(is_better);
+    let better: Vec<_> = better
+        .map(|draft| (draft.span, draft.holder, draft.rests_on()))
+        .collect();
+    let mut index = 0;
+    while let Some(worse) = drafts.get_mut(index).filter(|_| !better.is_empty()) {
+        index += 1;
+        if !worse.is_exclusive() || !is_of_files(&worse.run.by) {
+            continue;
+        }
+        for (span, holder, rests) in &better {
+            if holder.subject == worse.holder.subject || !span.contradicts(&worse.span) {
+                continue;
+            }
+            let mut own = worse.facts.starts.range(span.start..=span.end);
+            let parts = worse.span.around(span, (worse.run.first, worse.run.last));
+            let [Some(first), second] = parts else {
+                continue;
+            };
+            if own.next().is_some() {
+                continue;
+            }
+            contradictions.push(Contradiction {
+                addr: addr.to_owned(),
+                holder: worse.holder.title(),
+                against: Against::Better(holder.title()),
+                rests: [worse.rests_on(), rests.clone()],
+                from_us: worse.span.start.max(span.start),
+                to_us: worse.span.end.min(span.end),
+            });
+            worse.span = first;
+            if let Some(second) = second {
+                let after = worse.with_span(second);
+                drafts.push(after);
+                break;
+            }
+        }
+    }
+    contradictions
+}
+
 impl Against {
     /// The other holder, if it is one.
     fn holder(&self) -> Option<&str> {
         match self {
-            Against::Holder(name) => Some(name),
+            Against::Holder(name) | Against::Better(name) => Some(name),
             Against::Returned => None,
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! An address has one holder at a time. So the start of its next holder ends what a holder *possibly* held, and what a
 //! holder surely held bounds the possible beginning of the next. Two cores of one address that overlap contradict each
-//! other: by up to the skew of clocks the disputed stretch is taken from both cores; beyond that both stay and are
-//! reported (history 5.5). Pods on the host's network, nodes and load balancers share addresses by design.
+//! other: by up to the skew of clocks the disputed stretch is taken from both cores; beyond that both stay, or the one of better
+//! evidence, and it is reported ([`super::contradiction`], history 5.5). Pods on the host's network, nodes and load balancers share addresses by design.
 //!
 //! The `evidence` column holds what a row rests on, with all that is needed to merge it with later sightings.
 
@@ -406,6 +406,15 @@ impl<'k> Draft<'k> {
             span: Span::of(&interval),
             interface: claim.map(|claim| &claim.interface),
             bound: claim.map(|claim| claim.bound),
+        }
+    }
+
+    /// The same at another time.
+    pub(super) fn with_span(&self, span: Span) -> Self {
+        Draft {
+            span,
+            facts: self.facts.clone(),
+            ..*self
         }
     }
 

@@ -42,8 +42,7 @@ impl Span {
             self.followed_by(next);
             return true;
         }
-        let nested = self.start >= from || next.end <= to;
-        if to - from > SKEW_US || nested {
+        if self.contradicts(next) {
             return false;
         }
         self.end = from - 1;
@@ -53,6 +52,41 @@ impl Span {
         next.low = next.low.map(|low| low.min(from));
         self.followed_by(next);
         true
+    }
+
+    /// Whether two cores overlap by more than the skew of clocks, or one lies within the other.
+    pub(super) fn contradicts(&self, other: &Span) -> bool {
+        let (from, to) = (self.start.max(other.start), self.end.min(other.end));
+        let is_within = |inner: &Span| inner.start >= from && inner.end <= to;
+        from <= to && (to - from > SKEW_US || is_within(self) || is_within(other))
+    }
+
+    /// What is left of it before and after a time in which another one had its address, if it was seen first and last then: up to when it
+    /// surely began or was first seen, and since it was last seen. One part only is the first of the two.
+    pub(super) fn around(
+        &self,
+        other: &Span,
+        (first_seen, last_seen): (i64, i64),
+    ) -> [Option<Span>; 2] {
+        let before = Span {
+            end: match first_seen < other.start {
+                true => self.start.max(first_seen),
+                false => self.start,
+            },
+            high: Some(other.start),
+            ..*self
+        };
+        let after = Span {
+            start: last_seen.max(self.start),
+            low: Some(other.end),
+            ..*self
+        };
+        let before = (self.start < other.start).then_some(before);
+        let after = (self.end > other.end && after.start > other.end).then_some(after);
+        match before {
+            Some(before) => [Some(before), after],
+            None => [after, None],
+        }
     }
 
     /// The first instant at which the two do not say the same.

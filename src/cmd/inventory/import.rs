@@ -184,6 +184,12 @@ pub(crate) fn told(summary: &ImportSummary) {
                     "`{holder}` (by {one}) and `{other}` (by {two}) both held {addr} from {from} to {to}"
                 )
             }
+            Against::Better(other) => {
+                let [one, two] = &contradiction.rests;
+                format!(
+                    "`{holder}` (by {one}) cannot have held {addr} from {from} to {to}: `{other}` (by {two}) did"
+                )
+            }
             Against::Returned => {
                 format!(
                     "`{holder}` held {addr} until {to}, and a NodeRuntime says that it gave it back at {from}"
@@ -202,7 +208,7 @@ pub(crate) fn told(summary: &ImportSummary) {
     if !contradictions.is_empty() {
         say(
             Word::Help,
-            "check that the times and the cluster of the snapshots are right; flows of that time are ambiguous",
+            "check that the times and the cluster of the snapshots are right; flows of that time are ambiguous, unless one is believed",
         );
     }
 }

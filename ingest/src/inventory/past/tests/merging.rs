@@ -4,8 +4,8 @@ use flowaudit_rules::kubernetes;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::super::moments;
 use super::super::super::read::{LeftOut, Part};
+use super::super::super::{Against, Contradiction, moments};
 use super::*;
 
 /// What somebody brings.
@@ -107,7 +107,11 @@ fn import(before: &Rows, source: &Source) -> Rows {
             told.quiet.hold(&mut known);
         }
         Source::Snapshot(at_ms, items) => {
-            let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
+            // One object says nothing of others.
+            let list = match &items[..] {
+                [one] => one.clone(),
+                _ => json!({"apiVersion": "v1", "kind": "List", "items": items}),
+            };
             let part = Part {
                 content: super::super::super::read::Content::Snapshot(kubernetes::read(
                     "",
@@ -179,4 +183,96 @@ proptest! {
         prop_assert_eq!(&twice.endpoints, &expected.endpoints);
         prop_assert_eq!(&twice.contradictions, &[]);
     }
+}
+
+/// Whose it is, from and to in ms, and the slack after it.
+type Core = (String, i64, i64, Option<i64>);
+
+/// What is known, and what of it cannot all be true.
+fn after(sources: &[&Source]) -> (Vec<Core>, Vec<Contradiction>) {
+    let rows = sources
+        .iter()
+        .fold(Rows::default(), |rows, source| import(&rows, source));
+    let ms = |us: i64| (us - ZERO) / 1000;
+    let told = rows.endpoints.iter().map(|row| {
+        let (from, to) = (ms(row.valid_from_us), ms(row.valid_to_us.unwrap()));
+        (row.name.clone(), from, to, row.to_slack_ms)
+    });
+    (told.collect(), rows.contradictions)
+}
+
+/// One held the address from 10 s to 60 s, the next one from 110 s to 160 s; somebody says that the first one was looked at at 140 s.
+fn misdated(next_level: &str) -> [Source; 2] {
+    let life = |uid, started: i64| Life {
+        uid,
+        started,
+        relabelled: None,
+        finished: started + 50_000,
+    };
+    let look = Source::Snapshot(140_000, vec![life("u1", 10_000).at(20_000)]);
+    [look, Source::Log(life("u2", 110_000).log(next_level))]
+}
+
+#[test]
+fn a_look_of_the_wrong_time_gives_way_to_what_servers_dated() {
+    for level in ["RequestResponse", "Request"] {
+        let [look, log] = misdated(level);
+        let (rows, told) = after(&[&look, &log]);
+        assert_eq!(after(&[&log, &look]), (rows.clone(), told.clone()));
+        // It began by its kubelet's word; nothing else of it is sure.
+        let expected = [
+            ("u1".to_owned(), 10_000, 10_000, Some(100_000)),
+            ("u2".to_owned(), 110_000, 160_000, Some(998)),
+        ];
+        assert_eq!(rows[..2], expected, "{level}");
+        let [told] = &told[..] else {
+            panic!("{told:?}")
+        };
+        assert_eq!(told.against, Against::Better("shop/u2".to_owned()));
+        // The next import finds the same, and says so again.
+        let again = after(&[&look, &log, &look, &log]);
+        assert_eq!((again.0, again.1.len()), (rows, 1));
+        // Seen once more after that, it possibly held the address in between, and not while the other did.
+        let later = Source::Snapshot(400_000, looked_at(&look));
+        let (rows, told) = after(&[&look, &log, &later]);
+        let parts: Vec<_> = rows.iter().filter(|row| row.0 == "u1").collect();
+        assert_eq!(parts.len(), 2, "{rows:?}");
+        assert_eq!((parts[1].1, parts[1].2), (400_000, 400_000));
+        assert_eq!(told.len(), 1);
+    }
+}
+
+fn looked_at(look: &Source) -> Vec<Value> {
+    match look {
+        Source::Snapshot(_, items) => items.clone(),
+        Source::Log(_) => Vec::new(),
+    }
+}
+
+#[test]
+fn equals_contradict_each_other_and_so_does_a_word_of_its_own() {
+    // Two looks: nobody knows which one has the wrong time.
+    let [look, _] = misdated("Request");
+    let other = Life {
+        uid: "u2",
+        started: 110_000,
+        relabelled: None,
+        finished: 160_000,
+    };
+    let other = Source::Snapshot(150_000, vec![other.at(150_000)]);
+    let (rows, told) = after(&[&look, &other]);
+    assert_eq!(told[0].against, Against::Holder("shop/u2".to_owned()));
+    assert!(rows.contains(&("u1".to_owned(), 10_000, 140_000, None)));
+    // By its kubelet's word it began while the other one surely had the address.
+    let began = Life {
+        uid: "u3",
+        started: 130_000,
+        relabelled: None,
+        finished: 900_000,
+    };
+    let [_, log] = misdated("RequestResponse");
+    let look = Source::Snapshot(300_000, vec![began.at(300_000)]);
+    let (rows, told) = after(&[&look, &log]);
+    assert_eq!(told[0].against, Against::Holder("shop/u3".to_owned()));
+    assert!(rows.contains(&("u3".to_owned(), 130_000, 300_000, None)));
 }
