@@ -15,6 +15,7 @@ use super::live::watch_of;
 use super::over_time::Rests;
 use super::rows::{Known, LEDGER_KIND, is_ledger};
 use super::sighting::UNKNOWN;
+use super::unseen::is_unseen;
 use crate::cloud::{self, flow_logs};
 
 /// The reason of gaps of the inventory.
@@ -133,7 +134,8 @@ impl Health {
         let mut configured: BTreeMap<&str, i64> = BTreeMap::new();
         for row in objects {
             let of = health.clusters.entry(row.cluster.clone()).or_default();
-            of.last_seen_us = of.last_seen_us.max(row.valid_to_us);
+            let seen = row.valid_to_us.filter(|_| !is_unseen(row));
+            of.last_seen_us = of.last_seen_us.max(seen);
             of.snapshots += u64::from(is_ledger(row) && row.kind == LEDGER_KIND);
             if let Some(spec) = watch_of(row) {
                 let watched = of.watched.entry(row.name.clone()).or_default();

@@ -149,14 +149,19 @@ impl Known {
     /// The addresses that only PodENIs show, of pods that are known: as long as the one that the pod shows.
     pub(super) fn further(&self) -> Vec<Further> {
         let mut further = Vec::new();
+        let is_seen = |history: &History<Shape>| !history.runs().is_empty();
+        let is_shown = |holder: &Holder| self.holders.get(holder).is_some_and(is_seen);
         let claims = self.interfaces.claims.iter();
-        for (holder, claim) in claims.filter(|(holder, _)| !self.holders.contains_key(holder)) {
+        for (holder, claim) in claims.filter(|(holder, _)| !is_shown(holder)) {
             let first = Holder {
                 addr: String::new(),
                 ..holder.clone()
             };
-            let shown = self.holders.range(first..).next();
-            let shown = shown.filter(|(shown, _)| shown.subject == holder.subject);
+            let shown = self
+                .holders
+                .range(first..)
+                .take_while(|(shown, _)| shown.subject == holder.subject)
+                .find(|(_, history)| is_seen(history));
             let Some((_, history)) = shown else {
                 continue;
             };

@@ -23,6 +23,7 @@ mod span;
 pub mod read;
 mod rendered;
 mod stand_in;
+mod unseen;
 mod wanted;
 
 pub mod diff;

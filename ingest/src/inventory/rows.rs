@@ -22,12 +22,16 @@ use super::interfaces::{Claim, Interface, Interfaces};
 use super::ledger::{Covered, Ledger, Subject};
 use super::sighting::{self, Holder, HolderKind, Shape, us};
 use super::span::Span;
+use super::unseen::{self, Words};
 
 /// The kind under which the ledger is kept in `objects`.
 pub(crate) const LEDGER_GROUP: &str = "flowaudit";
 pub(crate) const LEDGER_KIND: &str = "Snapshot";
 /// The kind under which spans of a live watch are kept there.
 pub(crate) const LEDGER_WATCH: &str = "Watch";
+
+/// The kind under which what is known of holders is kept there that nobody has seen yet.
+pub(crate) const LEDGER_UNSEEN: &str = "Unseen";
 
 /// All that is known of one cluster.
 #[derive(Debug, Clone, Default)]
@@ -65,22 +69,8 @@ struct Evidence {
     by: BTreeSet<By>,
     first_seen: DateTime<Utc>,
     last_seen: DateTime<Utc>,
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    started: BTreeSet<DateTime<Utc>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    not_before: Option<DateTime<Utc>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    gone: Option<DateTime<Utc>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    lingers: Option<DateTime<Utc>>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    open_end: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    returned: Option<DateTime<Utc>>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    came: bool,
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    dated_by: BTreeSet<By>,
+    #[serde(flatten)]
+    words: Words,
     /// When its interface was first and last seen to be its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     bound: Option<(DateTime<Utc>, DateTime<Utc>)>,
@@ -102,6 +92,9 @@ impl Known {
         let mut known = Known::default();
         let (ledger, objects): (Vec<_>, Vec<_>) = objects.iter().partition(|row| is_ledger(row));
         for row in ledger {
+            if known.restore_unseen(row).is_some() {
+                continue;
+            }
             match serde_json::from_str::<Covered>(&row.spec) {
                 Ok(covered) if row.kind == LEDGER_KIND => {
                     known.ledger.add(row.valid_from_us, covered);
@@ -124,6 +117,12 @@ impl Known {
             }
         }
         known
+    }
+
+    fn restore_unseen(&mut self, row: &ObjectRow) -> Option<()> {
+        let (holder, facts) = unseen::read_back(row)?;
+        self.holders.entry(holder).or_default().learn(&facts);
+        Some(())
     }
 
     fn restore_holder(&mut self, row: &EndpointRow) -> Option<()> {
@@ -215,6 +214,9 @@ impl Known {
         };
         rows.objects.extend(self.ledger_rows(cluster));
         self.take_back();
+        let unseen = self.holders.iter();
+        let unseen = unseen.filter_map(|(holder, history)| unseen::row(holder, history, cluster));
+        rows.objects.extend(unseen);
         let owners = self.owners();
         let further = self.further();
         let mut by_addr: BTreeMap<&str, Vec<Draft<'_>>> = BTreeMap::new();
@@ -480,19 +482,14 @@ impl<'k> Draft<'k> {
         let facts = &self.facts;
         let is_alone = self.bound.is_some() && self.run.by.iter().eq([&By::PodEni]);
         let gone = facts.gone.map(time);
+        let mut words = Words::of(facts);
+        words.gone = gone.filter(|_| !is_alone);
         let evidence = Evidence {
             by: self.run.by.clone(),
             first_seen: time(self.run.first),
             last_seen: time(self.run.last),
-            started: facts.starts.iter().copied().map(time).collect(),
-            not_before: facts.not_before.map(time),
-            gone: gone.filter(|_| !is_alone),
+            words,
             left: gone.filter(|_| is_alone),
-            lingers: facts.lingers.map(time),
-            open_end: facts.open_end,
-            returned: facts.returned.map(time),
-            came: facts.came,
-            dated_by: facts.dated_by.clone(),
             bound: self.bound.map(|(first, last)| (time(first), time(last))),
             vpc: self.interface.and_then(|interface| interface.vpc.clone()),
             owner: self.run.content.owner.clone(),
@@ -513,16 +510,7 @@ pub(super) fn read_back(row: &EndpointRow) -> Option<(Holder, Run<Shape>, Facts)
         service_account: row.service_account.clone(),
         owner: evidence.owner,
     };
-    let facts = Facts {
-        starts: evidence.started.into_iter().map(us).collect(),
-        not_before: evidence.not_before.map(us),
-        gone: evidence.gone.map(us),
-        lingers: evidence.lingers.map(us),
-        open_end: evidence.open_end,
-        returned: evidence.returned.map(us),
-        came: evidence.came,
-        dated_by: evidence.dated_by,
-    };
+    let facts = evidence.words.facts();
     let run = Run {
         content,
         first: us(evidence.first_seen),
@@ -541,7 +529,8 @@ pub(super) fn interface_of(row: &EndpointRow) -> Option<Interface> {
 }
 
 pub(super) fn is_ledger(row: &ObjectRow) -> bool {
-    row.group == LEDGER_GROUP && [LEDGER_KIND, LEDGER_WATCH].contains(&row.kind.as_str())
+    let kinds = [LEDGER_KIND, LEDGER_WATCH, LEDGER_UNSEEN];
+    row.group == LEDGER_GROUP && kinds.contains(&row.kind.as_str())
 }
 
 fn holder_of(row: &EndpointRow) -> Option<Holder> {
@@ -560,7 +549,7 @@ fn holder_of(row: &EndpointRow) -> Option<Holder> {
     })
 }
 
-fn subject_of(row: &ObjectRow) -> Subject {
+pub(super) fn subject_of(row: &ObjectRow) -> Subject {
     Subject {
         group: row.group.clone(),
         kind: row.kind.clone(),
@@ -570,11 +559,11 @@ fn subject_of(row: &ObjectRow) -> Subject {
     }
 }
 
-fn some(text: &str) -> Option<String> {
+pub(super) fn some(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-fn time(us: i64) -> DateTime<Utc> {
+pub(super) fn time(us: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(us).unwrap_or_default()
 }
 

@@ -146,15 +146,13 @@ fn sources() -> impl Strategy<Value = Vec<Source>> {
         if level == "Request" {
             lives.iter_mut().for_each(|life| life.relabelled = None);
         }
-        // An event makes no row by itself, so it comes with the log that tells of its pod.
-        let with_event = |life: &Life| {
+        let event = |life: &Life| {
             let mut event = event(life.uid, life.started - 500);
             event["involvedObject"]["name"] = life.uid.into();
-            let mut log = life.log(level);
-            log.push(event);
-            log
+            vec![event]
         };
-        let mut sources: Vec<Source> = lives.iter().map(|life| Source::Log(with_event(life))).collect();
+        let logs = lives.iter().flat_map(|life| [life.log(level), event(life)]);
+        let mut sources: Vec<Source> = logs.map(Source::Log).collect();
         for at in looks {
             let at = at * 1_000 + 300;
             let there = lives.iter().filter(|life| life.started <= at && at < life.finished + 2_000);
