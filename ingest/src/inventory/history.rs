@@ -93,22 +93,7 @@ pub struct Run<C> {
 pub struct History<C> {
     /// Invariant: in order, without overlap; neighbours differ in content or have a miss between them.
     runs: Vec<Run<C>>,
-    /// When it began by its own word: at one of these times it already held.
-    starts: BTreeSet<i64>,
-    /// It cannot be older.
-    not_before: Option<i64>,
-    /// It was gone by then, known from elsewhere than a snapshot that missed it.
-    gone: Option<i64>,
-    /// It was on its way out at this time, and possibly still held.
-    lingers: Option<i64>,
-    /// Whoever wrote its end could not know: it possibly holds on.
-    open_end: bool,
-    /// Its network was gone then. It may have been made anew since, if it went on.
-    returned: Option<i64>,
-    /// Whoever saw it watched when it came.
-    came: bool,
-    /// What gave times only.
-    dated_by: BTreeSet<By>,
+    facts: Facts,
 }
 
 /// What is known beside the sightings. Merging is commutative, associative and idempotent.
@@ -148,53 +133,8 @@ pub struct Interval<'h, C> {
 }
 
 impl Facts {
-    /// Whether it is gone, on its way out, or possibly gone.
-    #[must_use]
-    pub fn tell_of_an_end(&self) -> bool {
-        self.gone.or(self.lingers).is_some() || self.open_end
-    }
-}
-
-impl<C> Default for History<C> {
-    fn default() -> Self {
-        History {
-            runs: Vec::new(),
-            starts: BTreeSet::new(),
-            not_before: None,
-            gone: None,
-            lingers: None,
-            open_end: false,
-            returned: None,
-            came: false,
-            dated_by: BTreeSet::new(),
-        }
-    }
-}
-
-impl<C: Clone + Ord> History<C> {
-    /// The runs, in order.
-    #[must_use]
-    pub fn runs(&self) -> &[Run<C>] {
-        &self.runs
-    }
-
-    /// What is known beside the sightings.
-    #[must_use]
-    pub fn facts(&self) -> Facts {
-        Facts {
-            starts: self.starts.clone(),
-            not_before: self.not_before,
-            gone: self.gone,
-            lingers: self.lingers,
-            open_end: self.open_end,
-            returned: self.returned,
-            came: self.came,
-            dated_by: self.dated_by.clone(),
-        }
-    }
-
-    /// Adds what is known beside the sightings.
-    pub fn learn(&mut self, facts: &Facts) {
+    /// Adds what else is known.
+    pub fn add(&mut self, facts: &Facts) {
         self.starts.extend(&facts.starts);
         while self.starts.len() > STARTS_MAX {
             // The earliest matter most; of the others the latest.
@@ -210,6 +150,40 @@ impl<C: Clone + Ord> History<C> {
         self.dated_by.extend(&facts.dated_by);
     }
 
+    /// Whether it is gone, on its way out, or possibly gone.
+    #[must_use]
+    pub fn tell_of_an_end(&self) -> bool {
+        self.gone.or(self.lingers).is_some() || self.open_end
+    }
+}
+
+impl<C> Default for History<C> {
+    fn default() -> Self {
+        History {
+            runs: Vec::new(),
+            facts: Facts::default(),
+        }
+    }
+}
+
+impl<C: Clone + Ord> History<C> {
+    /// The runs, in order.
+    #[must_use]
+    pub fn runs(&self) -> &[Run<C>] {
+        &self.runs
+    }
+
+    /// What is known beside the sightings.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Adds what is known beside the sightings.
+    pub fn learn(&mut self, facts: &Facts) {
+        self.facts.add(facts);
+    }
+
     /// The same at something that it has as long as this, by other evidence: up to `last` and gone by `gone` where that is known.
     #[must_use]
     pub fn along(&self, by: By, (last, gone): (i64, Option<i64>)) -> History<C> {
@@ -218,21 +192,21 @@ impl<C: Clone + Ord> History<C> {
             run.by = BTreeSet::from([by]);
         }
         // Whoever had this one before, nobody may have seen.
-        along.came = false;
+        along.facts.came = false;
         if let Some(gone) = gone {
             along.runs.retain(|run| run.first < gone);
             if let Some(run) = along.runs.last_mut().filter(|run| run.last >= gone) {
                 run.last = last.clamp(run.first, run.last);
             }
-            along.open_end = false;
-            along.gone = along.gone.into_iter().chain([gone]).min();
+            along.facts.open_end = false;
+            along.facts.gone = along.facts.gone.into_iter().chain([gone]).min();
         }
         along
     }
 
     /// Forgets when it was gone: more is known now.
     pub fn forget_end(&mut self) {
-        self.gone = None;
+        self.facts.gone = None;
     }
 
     /// A run as it was stored. `covering` are the times of snapshots that would have shown the thing, in order.
@@ -362,10 +336,12 @@ impl<C: Clone + Ord> History<C> {
             let after_before = before.map_or(i64::MIN, |before| before.saturating_add(1));
             // Told of the wrong one: of the next pod of its name, for instance.
             let not_early = self
+                .facts
                 .not_before
                 .map_or(i64::MIN, |low| low.saturating_sub(EARLY_US));
             let after_before = after_before.max(not_early);
             let starts = self
+                .facts
                 .starts
                 .range(after_before..=run.first.max(after_before));
             // It tells since when the thing is there, not since when it is like this, where it was seen otherwise before.
@@ -374,7 +350,7 @@ impl<C: Clone + Ord> History<C> {
                 .is_none_or(|previous| previous.run.content == run.content);
             let start = starts.copied().next().filter(|_| is_so_since);
             let start = start.unwrap_or(run.first).min(run.first);
-            let start_low = before.max(self.not_before).map(|low| low.min(start));
+            let start_low = before.max(self.facts.not_before).map(|low| low.min(start));
             if let Some(previous) = intervals.last_mut() {
                 let by = missed.map_or(start, |(first, _)| first);
                 previous.end_high = Some(by.max(previous.end));
@@ -387,15 +363,15 @@ impl<C: Clone + Ord> History<C> {
                 end_high: None,
             });
         }
-        if self.open_end
+        if self.facts.open_end
             && let Some(last) = intervals.last_mut()
         {
             // Whoever wrote its end could not know; whoever took the network down could.
             last.end_high = self.returned_after(last.end);
         } else if let Some(last) = intervals.last_mut() {
-            let held = last.end.max(self.lingers.unwrap_or(i64::MIN));
+            let held = last.end.max(self.facts.lingers.unwrap_or(i64::MIN));
             let missed = missed_between(covering, held, i64::MAX).map(|(first, _)| first);
-            let gone = self.gone.filter(|gone| *gone >= last.end);
+            let gone = self.facts.gone.filter(|gone| *gone >= last.end);
             last.end_high = missed.into_iter().chain(gone).min();
         }
         intervals
@@ -403,16 +379,20 @@ impl<C: Clone + Ord> History<C> {
 
     /// When the address was back, for one that surely held up to `end`.
     fn returned_after(&self, end: i64) -> Option<i64> {
-        let start = self.starts.last().copied();
-        returned_after(self.returned?, start, end)
+        let start = self.facts.starts.last().copied();
+        returned_after(self.facts.returned?, start, end)
     }
 
     /// When its network was gone, and until when it surely held all the same: both cannot be, for nothing says that it was made anew.
     #[must_use]
     pub fn returned_too_early(&self) -> Option<(i64, i64)> {
         let (first, last) = (self.runs.first()?.first, self.runs.last()?.last);
-        let returned = self.returned.filter(|_| self.open_end)?;
-        let is_anew = self.starts.last().is_some_and(|start| *start >= returned);
+        let returned = self.facts.returned.filter(|_| self.facts.open_end)?;
+        let is_anew = self
+            .facts
+            .starts
+            .last()
+            .is_some_and(|start| *start >= returned);
         (first <= returned && self.returned_after(last).is_none() && !is_anew)
             .then_some((returned, last))
     }

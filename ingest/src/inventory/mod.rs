@@ -6,6 +6,7 @@
 //! order and over any number of imports; importing one again changes nothing. Only the hours for which something is
 //! known differently are analysed again ([`change`]).
 
+mod gathered;
 pub mod history;
 pub mod interfaces;
 pub mod ledger;
@@ -46,6 +47,7 @@ pub use contradiction::{Against, Contradiction};
 pub use ledger::Coverage;
 pub use who::{HeldBy, who};
 
+use self::gathered::Gathered;
 use self::history::{By, Facts};
 use self::interfaces::SeenEni;
 use self::ledger::{Covered, Subject};
@@ -164,7 +166,7 @@ pub fn import(
     let told = past.finish();
     summary.past = told.tally;
     let undated = moments.entry(None).or_default();
-    undated.held.extend(told.moment.held);
+    undated.gathered = told.moment.gathered;
     undated.declared.extend(told.moment.declared);
     publish(lake, settings, &moments, &told.quiet, &mut summary)?;
     Ok(summary)
@@ -223,6 +225,8 @@ fn object_count(part: &Part) -> usize {
 #[derive(Debug, Default)]
 pub(crate) struct Moment {
     held: Vec<(sighting::Held, By)>,
+    /// What logs say of holders, at whatever time.
+    gathered: Gathered,
     declared: Vec<Declared>,
     covered: Covered,
     /// When networks of pods were gone.
@@ -298,6 +302,11 @@ pub(crate) fn moments(parts: &[Part], coverage: Coverage) -> BTreeMap<Option<i64
 }
 
 impl Moment {
+    fn gather(&mut self, held: impl IntoIterator<Item = sighting::Held>, by: By) {
+        held.into_iter()
+            .for_each(|held| self.gathered.add(held, by));
+    }
+
     fn see(&mut self, object: &Object, at: i64, by: By) {
         self.take_back(object);
         let seen = interfaces::seen(object).map(|seen| (at, seen));
@@ -393,6 +402,15 @@ pub(crate) fn learn(known: &mut Known, at: Option<i64>, moment: &Moment) {
             stand_in::see(history, seen, &held.shape, *by, &covering);
         }
         holders.insert(&held.holder);
+    }
+    for (holder, sightings) in moment.gathered.iter() {
+        let covering = known.ledger.covering(&holder.subject);
+        let history = known.holders.entry(holder.clone()).or_default();
+        history.learn(&sightings.facts);
+        for (at, shape, by) in &sightings.seen {
+            stand_in::see(history, *at, shape, *by, &covering);
+        }
+        holders.insert(holder);
     }
     for declared in &moment.declared {
         let covering = known.ledger.covering(&declared.subject);

@@ -404,7 +404,7 @@ impl<'k> Draft<'k> {
         Draft {
             holder,
             run: interval.run,
-            facts: history.facts(),
+            facts: history.facts().clone(),
             span: Span::of(&interval),
             interface: claim.map(|claim| &claim.interface),
             bound: claim.map(|claim| claim.bound),

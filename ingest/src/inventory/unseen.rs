@@ -82,7 +82,7 @@ pub(super) fn row(holder: &Holder, history: &History<Shape>, cluster: &str) -> O
     let unseen = Unseen {
         kind: holder.kind.as_str().to_owned(),
         addr: holder.addr.clone(),
-        words: Words::of(&facts),
+        words: Words::of(facts),
     };
     Some(ObjectRow {
         group: LEDGER_GROUP.to_owned(),

@@ -397,7 +397,7 @@ impl Pending {
             at: held.at.filter(|_| !waits),
             ..held.clone()
         };
-        moment.held.push((seen, by));
+        moment.gathered.add(seen, by);
         Pending {
             since: held.at,
             last: held.at,
@@ -420,8 +420,8 @@ impl Pending {
         // By this word it stands for itself, see `inventory::stand_in`.
         let is_itself = self.is_firm && !is_labelled(&held);
         moment
-            .held
-            .push((held, if is_itself { By::Audit } else { by }));
+            .gathered
+            .add(held, if is_itself { By::Audit } else { by });
     }
 
     fn learn(&mut self, facts: Facts, by: By, moment: &mut Moment) {
@@ -431,7 +431,7 @@ impl Pending {
                 at: None,
                 ..self.held.clone()
             };
-            moment.held.push((held, by));
+            moment.gathered.add(held, by);
         }
     }
 

@@ -138,9 +138,7 @@ impl Past {
         match self.chains.get(&key) {
             // Late: it is a sighting, and the chain goes on as it was.
             Some(last) if last.uid == object.uid && last.is_newer_than(object, written) => {
-                moment
-                    .held
-                    .extend(held.into_iter().map(|held| (held, written.by)));
+                moment.gather(held, written.by);
                 moment.declare(object, Some(written.answered), written.by, None);
                 return;
             }

@@ -239,7 +239,7 @@ impl Past {
                     ..Facts::default()
                 },
             };
-            self.moment.held.push((held, By::Event));
+            self.moment.gathered.add(held, By::Event);
         }
     }
 

@@ -160,7 +160,8 @@ impl Past {
             .iter()
             .filter(is_new)
             .filter_map(|held| unlabelled(held, changed));
-        self.moment.held.extend(unseen.map(|held| (held, by)));
+        let unseen: Vec<Held> = unseen.collect();
+        self.moment.gather(unseen, by);
     }
 
     /// Up to when the labels of a pod that is first met here may have been others: its labels are just written, or the log
@@ -189,8 +190,7 @@ impl Past {
             last.hold(held, written, &mut self.moment);
             last.flush(&mut self.moment);
         } else {
-            let held = held.into_iter().map(|held| (held, written.by));
-            self.moment.held.extend(held);
+            self.moment.gather(held, written.by);
         }
     }
 }

@@ -99,8 +99,8 @@ impl Past {
             if pod.is_finished()
                 && let Some(last) = self.chains.get(&key).filter(|last| last.uid == uid)
             {
-                let open = last.holders().map(|held| (open(held), By::AuditRequest));
-                self.moment.held.extend(open.collect::<Vec<_>>());
+                let open: Vec<Held> = last.holders().map(open).collect();
+                self.moment.gather(open, By::AuditRequest);
                 self.pod_may_have_ended(&key);
             }
             return;
@@ -193,10 +193,8 @@ impl Past {
             last.hold(held, written, moment);
         } else {
             // It may share its node's: only the times are sure.
-            moment.held.extend(
-                held.into_iter()
-                    .map(|held| (Held { at: None, ..held }, By::AuditRequest)),
-            );
+            let held = held.into_iter().map(|held| Held { at: None, ..held });
+            moment.gather(held, By::AuditRequest);
         }
     }
 
@@ -276,8 +274,8 @@ impl Past {
         if entry.kubelet().is_some() {
             last.end(written, &mut self.moment);
         } else {
-            let open = last.holders().map(|held| (open(held), By::AuditRequest));
-            self.moment.held.extend(open.collect::<Vec<_>>());
+            let open: Vec<Held> = last.holders().map(open).collect();
+            self.moment.gather(open, By::AuditRequest);
             last.go_on(entry.received);
             last.flush(&mut self.moment);
         }
