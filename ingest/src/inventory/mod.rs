@@ -168,6 +168,8 @@ pub fn import(
     let undated = moments.entry(None).or_default();
     undated.gathered = told.moment.gathered;
     undated.declared.extend(told.moment.declared);
+    undated.returned.extend(told.moment.returned);
+    undated.interfaces.extend(told.moment.interfaces);
     publish(lake, settings, &moments, &told.quiet, &mut summary)?;
     Ok(summary)
 }

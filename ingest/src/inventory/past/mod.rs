@@ -17,6 +17,7 @@ mod pods_sent;
 pub(super) mod quiet;
 pub mod rebuild;
 mod replay;
+mod terway;
 pub mod text;
 
 use std::collections::btree_map::Entry as Slot;
@@ -113,13 +114,14 @@ pub struct Past {
     alive: BTreeMap<i64, (i64, i64)>,
 }
 
-/// The kind of a resource that is used. Kinds of Terway tell of the present only, EndpointSlices date nothing. Of ConfigMaps it is one.
+/// The kind of a resource that is used. EndpointSlices date nothing, and what Terway says of nodes is of the present. Of ConfigMaps it
+/// is one.
 fn kind_of(group: &str, resource: &str, (namespace, name): (&str, &str)) -> Option<&'static str> {
     let kind = KINDS
         .iter()
         .find(|kind| kind.group == group && kind.resource == resource)?;
     let is_used = kind.only.is_none_or(|only| only == (namespace, name))
-        && !matches!(kind.kind, "EndpointSlice" | "PodENI" | "NodeRuntime")
+        && kind.kind != "EndpointSlice"
         && (kind.kind, kind.group.is_empty()) != ("Node", false);
     is_used.then_some(kind.kind)
 }
@@ -182,6 +184,10 @@ impl Past {
         match entry::read(members, |group, resource, named| {
             kind_of(group, resource, named).is_some()
         }) {
+            // Metadata in the policy of ACK: that something changed in it says nothing.
+            Ok(entry) if terway::is_mute(&entry) => {
+                *self.tally.left_out.entry(NoWrite::Other).or_default() += 1;
+            }
             Ok(entry) => {
                 let title = match entry.group.as_str() {
                     "" => entry.resource.clone(),
@@ -253,6 +259,7 @@ impl Past {
             let named = (entry.namespace.as_str(), entry.name.as_str());
             match kind_of(&entry.group, &entry.resource, named) {
                 Some("Pod") => self.pod(&entry),
+                Some(kind @ ("NodeRuntime" | "PodENI")) => self.terway(&entry, kind),
                 Some(kind) => {
                     let key = declared::key_of_entry(&entry, kind);
                     let version = |past: &Past| past.chains.get(&key).and_then(Last::version_hash);

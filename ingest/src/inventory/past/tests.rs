@@ -5,6 +5,7 @@ mod merging;
 mod pods_sent;
 mod replay;
 mod sent;
+mod terway;
 
 use serde_json::{Value, json};
 
