@@ -297,14 +297,15 @@ impl Last {
             let is_since = |at: &i64| pending.since.is_some_and(|since| since <= *at);
             let at = held.at.filter(|at| is_held_now || is_since(at));
             let is_same = pending.held.shape == held.shape;
-            if is_same && !(is_anew && is_held_now) || !is_held_now && !written.relabels {
+            let is_as_known = !is_held_now && !written.relabels && written.continuous;
+            if is_same && !(is_anew && is_held_now) || is_as_known {
                 pending.since = pending.since.or(at);
                 pending.last = pending.last.max(at);
                 pending.learn(held.facts, by, moment);
             } else if !is_held_now {
                 // Since when it is so, and whether it still holds anything, nobody saw.
                 pending.is_firm = true;
-                pending.last = pending.last.max(at);
+                pending.last = pending.last.max(at.filter(|_| written.continuous));
                 pending.pass(Facts::default(), self.by, moment);
                 let unseen = Held { at: None, ..held };
                 *pending = Pending::begin(unseen, true, by, moment);

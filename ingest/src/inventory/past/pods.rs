@@ -24,7 +24,7 @@ use super::super::sighting::{self, Held, Shape, us};
 use super::super::watch;
 use super::Past;
 use super::chain::{Key, Last, OfPod, Written};
-use super::declared::{APART_US, by, key_of, read};
+use super::declared::{APART_US, by, key_of, key_of_entry, read};
 use super::entry::Entry;
 
 /// What Terway writes on a pod: its addresses, separated by commas.
@@ -57,6 +57,7 @@ impl Past {
             .as_ref()
             .and_then(|body| body.get("metadata")?.get("uid")?.as_str());
         if let Some(uid) = uid {
+            self.pod_is_another(&key_of_entry(entry, "Pod"), uid);
             self.bound.insert(uid.to_owned(), entry.received);
         }
     }
@@ -84,7 +85,12 @@ impl Past {
             ..self.written(entry, by(entry), last_at)
         };
         let known = last.and_then(|last| last.pod.clone());
-        let had: Vec<IpAddr> = last.into_iter().flat_map(addresses).collect();
+        let is_seen = |last: &&Last| self.is_whole(last.at, entry.received);
+        let had: Vec<IpAddr> = last
+            .into_iter()
+            .filter(is_seen)
+            .flat_map(addresses)
+            .collect();
         let Body::Pod(pod) = &mut object.body else {
             return;
         };
@@ -175,8 +181,9 @@ impl Past {
             return unseen;
         }
         let holes = self.tally.holes.iter().rev();
-        let mut before = holes.filter(|(_, to)| *to <= entry.received);
-        before.next().map(|(from, _)| *from)
+        let mut before = holes.filter(|(_, to)| *to <= entry.answered);
+        let until = entry.received.saturating_sub(1);
+        before.next().map(|(_, to)| until.min(*to))
     }
 
     /// What it held before the last state is no longer its, as at every write; of the rest `held` knows the end.
@@ -304,9 +311,9 @@ pub(super) fn is_relabelling(entry: &Entry) -> bool {
 
 /// The same holder at an earlier time, with labels that nobody saw.
 fn unlabelled(held: &Held, at: i64) -> Option<Held> {
+    let at = at.min(held.at?.saturating_sub(1));
     let was_there = held.facts.starts.first().is_some_and(|start| *start <= at);
-    let is_later = held.at.is_some_and(|seen| seen >= at);
-    (was_there && is_later).then(|| Held {
+    was_there.then(|| Held {
         holder: held.holder.clone(),
         shape: Shape {
             labels: Some(sighting::UNKNOWN.to_owned()),

@@ -26,6 +26,7 @@ impl Past {
         let is_main = entry.subresource.is_empty();
         match (entry.verb.as_str(), entry.level) {
             ("delete", _) if is_main => self.pod_removed(entry),
+            ("create", _) if is_main => self.pod_is_another(&key(entry), ""),
             // No kubelet sends a list of operations: what others make of it is not followed.
             ("patch" | "update", Level::Request)
                 if entry.subresource == "status" && has_members(entry) =>
@@ -39,6 +40,15 @@ impl Past {
             ("patch", Level::Request) if is_ip_patch(entry) => self.pod_given(entry),
             ("patch" | "update", _) if is_main => self.pod_relabelled(entry),
             _ => {}
+        }
+    }
+
+    /// Another pod has its name: what it held nobody saw end.
+    pub(super) fn pod_is_another(&mut self, key: &Key, uid: &str) {
+        if self.chains.get(key).is_some_and(|last| last.uid != uid)
+            && let Some(last) = self.chains.remove(key)
+        {
+            last.flush(&mut self.moment);
         }
     }
 
@@ -63,6 +73,7 @@ impl Past {
         else {
             return;
         };
+        let is_whole = last.is_none_or(|last| self.is_whole(last.at, entry.received));
         let mut status = sent.get("status").cloned().unwrap_or_default();
         let had: Vec<IpAddr> = last.into_iter().flat_map(addresses).collect();
         let has = match entry.verb.as_str() {
@@ -105,7 +116,10 @@ impl Past {
             }
             return;
         }
-        of_pod.may_have_ended &= !shows_addresses;
+        if !is_whole {
+            of_pod.shape.labels = Some(sighting::UNKNOWN.to_owned());
+        }
+        of_pod.may_have_ended = (of_pod.may_have_ended || !is_whole) && !shows_addresses;
         of_pod.node_addresses.extend(&pod.host_addresses);
         if of_pod.has_own.is_none() && !of_pod.node_addresses.is_empty() && !has.is_empty() {
             of_pod.has_own = Some(!of_pod.node_addresses.contains(&has[0]));
@@ -129,6 +143,8 @@ impl Past {
     fn pod_given(&mut self, entry: &Entry) {
         let key = key(entry);
         let last = self.chains.get(&key);
+        // Across a hole another one may have its name.
+        let last = last.filter(|last| self.is_whole(last.at, entry.received));
         let Some((uid, of_pod)) = last.and_then(|last| Some((last.uid.clone(), last.pod.clone()?)))
         else {
             return;
@@ -235,7 +251,8 @@ impl Past {
         };
         let now = last.holders().map(|held| Held {
             shape: of_pod.shape.clone(),
-            at: Some(entry.answered).filter(|_| !may_have_ended && !held.facts.tell_of_an_end()),
+            at: Some(entry.answered)
+                .filter(|_| is_whole && !may_have_ended && !held.facts.tell_of_an_end()),
             ..held.clone()
         });
         let now = now.collect();
@@ -255,8 +272,8 @@ impl Past {
         };
         let sent = entry.request.as_ref();
         let uid = sent.and_then(|body| body.pointer("/preconditions/uid")?.as_str());
-        let is_whole = self.is_whole(last.at, entry.received);
-        let is_whole = uid.map_or(is_whole, |uid| uid == last.uid);
+        let is_seen = self.is_whole(last.at, entry.received);
+        let is_whole = uid.map_or(is_seen, |uid| uid == last.uid);
         // Kubelets delete what is gone and nothing else.
         let is_last =
             entry.grace() == Some(0) || entry.level == Level::Metadata && entry.kubelet().is_some();
@@ -276,7 +293,9 @@ impl Past {
         } else {
             let open: Vec<Held> = last.holders().map(open).collect();
             self.moment.gather(open, By::AuditRequest);
-            last.go_on(entry.received);
+            if is_seen {
+                last.go_on(entry.received);
+            }
             last.flush(&mut self.moment);
         }
     }

@@ -507,8 +507,8 @@ fn a_hole_ends_what_holds_between_two_writes() {
     check(
         &rows,
         &[
-            (5_000, 90_000, Some(5_000), Some(809_998)),
-            (899_998, 899_998, Some(809_998), None),
+            (5_000, 700_000, Some(5_000), Some(199_998)),
+            (899_998, 899_998, Some(199_998), None),
         ],
     );
     assert!(rows[0].4.contains(" null "), "{rows:?}");

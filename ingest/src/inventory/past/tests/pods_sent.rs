@@ -278,3 +278,70 @@ fn whoever_removes_a_pod_of_a_lost_node_does_not_say_that_it_ran() {
     ];
     check(&told(&log).0, &[(3_998, 3_998, None, None)]);
 }
+
+/// Found by a log of an independent generator, of which many minutes were missing.
+#[test]
+fn what_a_hole_may_hide_is_not_said_to_go_on() {
+    let log = [on_node(), running_at(4_000, "10.0.0.1")];
+    let then = |later: &[Value]| held(&[log.to_vec(), later.to_vec()].concat());
+    let before = || is("10.0.0.1 null", 3_998, 3_998);
+    // Its sandbox may have been made anew.
+    let ready = status(400_000, json!({"conditions": []}));
+    assert_eq!(then(std::slice::from_ref(&ready)), [before()]);
+    let again = [ready, running_at(410_000, "10.0.0.1")];
+    assert_eq!(then(&again), [is("10.0.0.1 null", 3_998, 409_998)]);
+    // Another pod may have its name, as Terway's word and a new label do not say.
+    let node = write(400_000, KUBELET, "update", "leases", [json!({}), json!({})]);
+    let given = json!({"metadata": {"annotations": {"k8s.aliyun.com/pod-ips": "10.0.0.7"}}});
+    let given = write(401_000, TERWAY, "patch", "pods", [given, Value::Null]);
+    let given = [node.clone(), at_level(given, "Request")];
+    assert_eq!(then(&given), [before()]);
+    let renamed = [node.clone(), relabelled(401_000, "Request", "b", 8)];
+    let rows = then(&renamed);
+    assert!(rows.iter().all(|row| row.2 <= 3_998), "{rows:?}");
+    // Nor that it ran until somebody removed it by force.
+    let force = json!({"gracePeriodSeconds": 0, "preconditions": {"uid": "u1"}});
+    let removed = write(401_000, "someone", "delete", "pods", [force, Value::Null]);
+    let removed = [node, at_level(removed, "Request")];
+    assert_eq!(then(&removed), [before()]);
+}
+
+#[test]
+fn labels_from_before_a_hole_are_not_those_after_it() {
+    let state = |at_ms, label| {
+        let bodies = [json!({}), pod(label, 3, running())];
+        write(at_ms, KUBELET, "patch", "pods/status", bodies)
+    };
+    let sent = [state(6_000, "a"), running_at(400_000, "10.0.0.1")];
+    let a = r#"10.0.0.1 {"tier":"a"}"#;
+    assert_eq!(
+        held(&sent),
+        [is(a, 5_000, 5_998), is("10.0.0.1 null", 399_998, 399_998)]
+    );
+    // It came and may have been relabelled within the hole.
+    let node = write(1_000, KUBELET, "update", "leases", [json!({}), json!({})]);
+    let rows = held(&[node, state(400_000, "a")]);
+    assert_eq!(
+        rows,
+        [is("10.0.0.1 null", 5_000, 399_997), is(a, 399_998, 399_998)]
+    );
+    // By its last state it ended within the hole, or after it, with another label than before.
+    let ended = |label, at_ms| {
+        let bodies = [json!({}), pod(label, 9, finished(at_ms))];
+        write(400_000, KUBELET, "patch", "pods/status", bodies)
+    };
+    let node = write(1_000, KUBELET, "update", "leases", [json!({}), json!({})]);
+    let b = r#"10.0.0.1 {"tier":"b"}"#;
+    assert_eq!(
+        held(&[node, ended("b", 300_000)]),
+        [is("10.0.0.1 null", 5_000, 299_999), is(b, 300_000, 300_000)]
+    );
+    assert_eq!(
+        held(&[state(6_000, "a"), ended("b", 300_000)]),
+        [is(a, 5_000, 5_998)]
+    );
+    assert_eq!(
+        held(&[state(6_000, "a"), ended("a", 300_000)]),
+        [is(a, 5_000, 300_000)]
+    );
+}
