@@ -20,6 +20,7 @@ use super::contradiction::{Against, Contradiction, settle};
 use super::history::{By, Facts, History, Interval, Run};
 use super::interfaces::{Claim, Interface, Interfaces};
 use super::ledger::{Covered, Ledger, Subject};
+use super::past::MADE_UP;
 use super::sighting::{self, Holder, HolderKind, Shape, us};
 use super::span::Span;
 use super::unseen::{self, Words};
@@ -172,12 +173,12 @@ impl Known {
         };
         self.origins
             .insert((subject.clone(), row.spec.clone()), row.origin.clone());
-        let is_wanted = subject.uid.is_empty();
+        let is_undated = subject.uid.is_empty() || subject.uid.starts_with(MADE_UP);
         let history = self.objects.entry(subject).or_default();
         let is_first = history.runs().is_empty();
         let was_dated = row.from_slack_ms == Some(0) && history.facts().not_before.is_some();
-        if is_wanted && (is_first || was_dated) {
-            // Its text does not say since when it is wanted.
+        if is_undated && (is_first || was_dated) {
+            // Its text does not say since when it is wanted, or there.
             let low = row
                 .from_slack_ms
                 .map(|slack| row.valid_from_us - slack * 1000);

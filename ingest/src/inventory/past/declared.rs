@@ -13,10 +13,10 @@ use serde_json::Value;
 use super::super::history::By;
 use super::super::ledger::Subject;
 use super::super::sighting;
-use super::Past;
 use super::chain::{Key, Last, Written};
 use super::entry::{Entry, Level};
 use super::replay;
+use super::{MADE_UP, Past};
 
 /// Subresources whose answer is the object itself.
 const WHOLE: [&str; 3] = ["", "status", "finalize"];
@@ -332,11 +332,11 @@ fn is_judged(kind: &str, group: &str) -> bool {
 /// What is created at level Request has no uid in the log, nor does everyone write it who changes it: such objects are told apart by
 /// the first that is known of them.
 fn made_up(entry: &Entry) -> String {
-    format!("audit-request/{}", entry.audit_id)
+    format!("{MADE_UP}{}", entry.audit_id)
 }
 
 fn is_made_up(uid: &str) -> bool {
-    uid.is_empty() || uid.starts_with("audit-request/")
+    uid.is_empty() || uid.starts_with(MADE_UP)
 }
 
 /// The uid, where the request or its answer has it.

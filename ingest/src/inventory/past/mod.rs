@@ -42,6 +42,9 @@ const MINUTE_US: i64 = 60_000_000;
 /// So many writes wait for earlier ones at most; of more the earlier half is taken as complete.
 const WAITING_MAX: usize = 100_000;
 
+/// With this begin uids of what was created at level Request, of which the log has none.
+pub(super) const MADE_UP: &str = "audit-request/";
+
 /// What was read, and how much of it can be used.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {

@@ -263,3 +263,17 @@ fn whoever_writes_a_status_declares_nothing() {
     );
     check(&told(&[created, status]).1, &[(0, 1_000, Some(0), None)]);
 }
+
+#[test]
+fn what_was_only_sent_is_not_older_when_it_is_read_again() {
+    let mut created = policy(json!({"podSelector": {}}));
+    created["metadata"] = json!({"name": "web", "namespace": "shop"});
+    let bodies = [created, Value::Null];
+    let event = write(20_000, "ci", "create", "networkpolicies", bodies);
+    let mut past = Past::default();
+    past.read(&with(event, "level", "Request".into()));
+    let (rows, _) = past.rows(Known::default(), "c");
+    assert_eq!(rows.objects[0].from_slack_ms, Some(2));
+    let again = Known::from_rows(&rows.endpoints, &rows.objects).to_rows("c");
+    assert_eq!(again, rows);
+}
