@@ -19,7 +19,7 @@ use crate::classify::Declared;
 pub use crate::described::{node_of, pod_of};
 use crate::identify::Book;
 use crate::timeline::Timeline;
-use crate::unknown;
+use crate::unknown::{self, Touch};
 use crate::worlds::World;
 
 /// One end as policies may see it.
@@ -191,11 +191,11 @@ impl<'a> Judge<'a> {
         {
             return self.undecided(unknown::HOLDER);
         }
-        let is_concerned = |(seen, _)| {
+        let touched = [client, server].map(|(seen, _)| {
             let open = &self.world(epoch, seen).unknown;
-            !open.is_empty() && open.concerns(self.namespace(seen))
-        };
-        if is_concerned(client) || is_concerned(server) {
+            open.touches(self.namespace(seen))
+        });
+        if touched.contains(&Some(Touch::Anything)) {
             return self.undecided(unknown::REASON);
         }
         if [client, server]
@@ -216,7 +216,10 @@ impl<'a> Judge<'a> {
             return *known;
         }
         let verdict = self.evaluate(epoch, client, server, port, protocol);
-        let number = self.intern(judged_of(&verdict));
+        let number = match unknown::stands(touched, &verdict) {
+            true => self.intern(judged_of(&verdict)),
+            false => self.undecided(unknown::REASON),
+        };
         self.memo.insert(question, number);
         number
     }
@@ -230,6 +233,9 @@ impl<'a> Judge<'a> {
                 let same = rest
                     .iter()
                     .all(|other| self.judged(*other).declared == declared);
+                let unknown = self.undecided.get(unknown::REASON);
+                let is_open = unknown.is_some_and(|unknown| numbers.contains(unknown));
+                let reason = if is_open { unknown::REASON } else { reason };
                 // Of several that agree the last one names the policies in force at the end.
                 if same {
                     rest.last().copied().unwrap_or(*first)

@@ -385,6 +385,7 @@ impl Spans {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::unknown::Touch;
 
     const SECOND: i64 = 1_000_000;
 
@@ -509,10 +510,15 @@ mod tests {
             ..policy("p", 1500, Some(1600), Some(0))
         };
         let timeline = timeline(&[policy("p", 0, Some(1500), Some(0)), unknown]);
-        let concerned = |epoch: u16| timeline.world(epoch, "c").unknown.concerns(Some("shop"));
-        let all: Vec<bool> = (0..timeline.epochs() as u16).map(concerned).collect();
-        assert_eq!(all, [false, true, false]);
-        assert!(!timeline.world(1, "c").unknown.concerns(Some("web")));
+        let touches = |epoch: u16, namespace| {
+            let world = timeline.world(epoch, "c");
+            world.unknown.touches(Some(namespace))
+        };
+        let all: Vec<_> = (0..timeline.epochs() as u16)
+            .map(|epoch| touches(epoch, "shop"))
+            .collect();
+        assert_eq!(all, [None, Some(Touch::Adds), None]);
+        assert_eq!(touches(1, "web"), None);
         assert!(timeline.concerns("pod", Some("shop")) && !timeline.concerns("pod", Some("web")));
         assert_eq!(timeline.issues, []);
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use flowaudit_lake::table::endpoints::EndpointRow;
 use flowaudit_lake::table::objects::ObjectRow;
+use flowaudit_rules::verdict::{Action, Kind, Outcome, Reason, Side, Tier, Verdict};
 
 /// How `objects` writes a content that is not known, and `endpoints` labels.
 const CONTENT: &str = "null";
@@ -22,7 +23,48 @@ pub const HOLDER: &str = "holder-of-interface-unknown";
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unknown {
     namespaces: BTreeSet<String>,
+    /// Namespaces of NetworkPolicies.
+    adding: BTreeSet<String>,
     everyone: bool,
+}
+
+/// What an object of unknown content may do to a side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Touch {
+    /// Isolate the pod and admit more: NetworkPolicies can do nothing else.
+    Adds,
+    /// Anything.
+    Anything,
+}
+
+/// Whether a verdict stays as it is, whatever the objects say that may touch its sides.
+pub fn stands(touched: [Option<Touch>; 2], verdict: &Verdict) -> bool {
+    let mut sides = touched.iter().zip([&verdict.egress, &verdict.ingress]);
+    sides.all(|(touch, side)| match touch {
+        None => true,
+        Some(Touch::Adds) => is_settled(side),
+        Some(Touch::Anything) => false,
+    })
+}
+
+/// Whether a side stays as it is, whatever one more NetworkPolicy says: what is decided before them, what none of them applies to, and
+/// what a rule of another one admits.
+fn is_settled(side: &Side) -> bool {
+    let is_admitting = |reason: &Reason| {
+        matches!(
+            reason,
+            Reason::Rule {
+                kind: Kind::NetworkPolicy,
+                action: Action::Allow,
+                ..
+            }
+        )
+    };
+    match side.tier {
+        Tier::First | Tier::Admin | Tier::Exempt | Tier::NoPod => true,
+        Tier::Policy => side.outcome == Outcome::Allowed && side.reasons.iter().any(is_admitting),
+        Tier::Baseline | Tier::Custom | Tier::Default => false,
+    }
 }
 
 /// Whether the content of a version is not known.
@@ -36,23 +78,27 @@ pub fn has_unknown_labels(row: &EndpointRow) -> bool {
 }
 
 impl Unknown {
-    /// An object of that kind. A policy with a namespace concerns its pods; whatever else there is, labels of namespaces
-    /// included, may concern anyone.
-    pub fn add(&mut self, kind: &str, namespace: &str) {
+    /// An object of that group and kind. A policy with a namespace concerns its pods; whatever else there is, labels of
+    /// namespaces included, may concern anyone.
+    pub fn add(&mut self, (group, kind): (&str, &str), namespace: &str) {
         if kind == "Namespace" || namespace.is_empty() {
             self.everyone = true;
+        } else if (group, kind) == ("networking.k8s.io", "NetworkPolicy") {
+            self.adding.insert(namespace.to_owned());
         } else {
             self.namespaces.insert(namespace.to_owned());
         }
     }
 
-    /// Whether an end may be concerned: a pod by its namespace.
-    pub fn concerns(&self, namespace: Option<&str>) -> bool {
-        self.everyone || namespace.is_some_and(|namespace| self.namespaces.contains(namespace))
-    }
-
-    /// Whether everything is known.
-    pub fn is_empty(&self) -> bool {
-        self.namespaces.is_empty() && !self.everyone
+    /// How an end may be concerned, if at all: a pod by its namespace.
+    pub fn touches(&self, namespace: Option<&str>) -> Option<Touch> {
+        let is_in = |namespaces: &BTreeSet<String>| {
+            namespace.is_some_and(|namespace| namespaces.contains(namespace))
+        };
+        if self.everyone || is_in(&self.namespaces) {
+            Some(Touch::Anything)
+        } else {
+            is_in(&self.adding).then_some(Touch::Adds)
+        }
     }
 }

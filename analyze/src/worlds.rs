@@ -59,10 +59,10 @@ impl World {
         });
         let mut unknown = Unknown::default();
         for version in versions {
-            let (_, _, kind, namespace, _) = &version.key;
+            let (_, group, kind, namespace, _) = &version.key;
             // Of what enforces, not knowing it is what it always is where nobody says: see `World::engine`.
             if version.is_unknown && kind != CONFIGURES {
-                unknown.add(kind, namespace);
+                unknown.add((group, kind), namespace);
             }
         }
         World {

@@ -3,6 +3,7 @@
 use flowaudit_analyze::{Selection, Settings, run::due};
 use flowaudit_lake::read;
 use flowaudit_lake::table::edges::EdgeRow;
+use flowaudit_lake::table::endpoints::EndpointRow;
 use flowaudit_lake::table::objects::ObjectRow;
 
 use crate::world::*;
@@ -327,5 +328,56 @@ fn rejected_and_unanswered_are_told_apart() {
         ids.contains(&"security-group-contradicts-policy".into())
             && ids.contains(&"blocked-attempt".into()),
         "{ids:?}"
+    );
+}
+
+/// Nobody saw what a NetworkPolicy said that was deleted: it can only have isolated pods and admitted more.
+#[test]
+fn what_a_rule_admits_stays_allowed_beside_a_policy_that_nobody_saw() {
+    let unseen = ObjectRow {
+        name: "unseen".into(),
+        spec: "null".into(),
+        // It was there when it was deleted, and nobody knows since when.
+        from_slack_ms: None,
+        ..policy("x", 3_000, Some(3_000))
+    };
+    let outside = |app: &str, addr: &str| EndpointRow {
+        namespace: Some("web".into()),
+        ..pod(app, addr, -90_000, None)
+    };
+    let spaces = policy("cart", -90_000, None).spec.replace(
+        r#"{"podSelector":{"matchLabels":{"app":"cart"}}}"#,
+        r#"{"namespaceSelector":{},"podSelector":{"matchLabels":{"app":"cart"}}}"#,
+    );
+    let admits = ObjectRow {
+        spec: spaces,
+        ..policy("cart", -90_000, None)
+    };
+    let ask = |policies: &[ObjectRow], client: EndpointRow| {
+        let redis = pod("redis", REDIS, -90_000, None);
+        let world = World::new(&[client, redis], policies);
+        world.ingest(&window(600, (CART, 40_000), 27));
+        world.analyse(&settings());
+        let [edge] = &world.edges()[..] else {
+            panic!("{:?}", world.edges())
+        };
+        let is_unseen = edge.reasons.contains("policy-content-unknown");
+        (edge.verdict.clone(), is_unseen)
+    };
+    let both = [admits, unseen];
+    assert_eq!(ask(&both, outside("cart", CART)), ("allowed".into(), false));
+    // It may have admitted this one, and have isolated those for egress; that it may have come meanwhile is not what is said of it.
+    let open = ("unspecified".into(), true);
+    assert_eq!(ask(&both, outside("web", CART)), open);
+    assert_eq!(ask(&both, pod("cart", CART, -90_000, None)), open);
+    assert_eq!(ask(&both[1..], outside("cart", CART)), open);
+    // A policy of another kind may deny as well.
+    let denying = ObjectRow {
+        group: "projectcalico.org".into(),
+        ..both[1].clone()
+    };
+    assert_eq!(
+        ask(&[both[0].clone(), denying], outside("cart", CART)),
+        open
     );
 }
