@@ -1,15 +1,14 @@
 //! `inventory watch` through the binary, against the fake API server.
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use flowaudit_lake::table::endpoints::EndpointRow;
 use flowaudit_lake::{Lake, LakeError, read};
 use serde_json::{Value, json};
 
 use crate::fake_kube::{FakeKube, TOKEN};
+use crate::running::{Running, until};
 use crate::{Place, Said};
 
 /// A cluster, and a folder with a kubeconfig for it.
@@ -88,22 +87,7 @@ impl Cluster {
     }
 
     fn start(&self, more: &[&str]) -> Running {
-        let mut child = self
-            .command(more)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let said = Arc::new(Mutex::new(String::new()));
-        let (hearing, stderr) = (said.clone(), child.stderr.take().unwrap());
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                let mut said = hearing.lock().unwrap();
-                said.push_str(&line);
-                said.push('\n');
-            }
-        });
-        Running { child, said }
+        Running::start(self.command(more))
     }
 
     /// Who held what, by name, and whether it is known to have ended.
@@ -151,79 +135,6 @@ impl Cluster {
         let world = self.fake.world();
         let lease = world.get(world.resource("leases"), "audit", "flowaudit-inventory")?;
         lease["spec"]["holderIdentity"].as_str().map(str::to_owned)
-    }
-}
-
-#[track_caller]
-fn until(what: &str, so: impl Fn() -> bool, instead: impl Fn() -> String) {
-    let begun = Instant::now();
-    while !so() {
-        assert!(
-            begun.elapsed() < Duration::from_secs(60),
-            "never: {what}, but {}",
-            instead()
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// A watch that runs.
-struct Running {
-    child: Child,
-    said: Arc<Mutex<String>>,
-}
-
-/// A test that fails leaves nobody behind.
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Running {
-    fn said(&self) -> String {
-        self.said.lock().unwrap().clone()
-    }
-
-    #[track_caller]
-    fn until_said(&self, text: &str) {
-        until(text, || self.said().contains(text), || self.said());
-    }
-
-    fn signal(&self, signal: &str) {
-        let id = self.child.id().to_string();
-        let told = Command::new("kill").args([signal, &id]).status().unwrap();
-        assert!(told.success());
-    }
-
-    /// SIGTERM, and what it said to the end.
-    fn terminate(self) -> Said {
-        self.signal("-TERM");
-        self.end()
-    }
-
-    /// Waits for it to end by itself.
-    fn end(mut self) -> Said {
-        let mut out = String::new();
-        self.child
-            .stdout
-            .take()
-            .unwrap()
-            .read_to_string(&mut out)
-            .unwrap();
-        let status = self.child.wait().unwrap();
-        Said {
-            code: status.code().unwrap_or(-1),
-            out,
-            err: self.said(),
-        }
-    }
-
-    /// As the kernel kills a process: without a word.
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
     }
 }
 
@@ -439,7 +350,7 @@ fn what_came_while_the_process_was_stopped_is_no_news() {
     let running = cluster.start(&["--no-lease", "--every", "1s"]);
     running.until_said("listed Pod: 2");
     cluster.until_holders(&["web-0", "web-1"]);
-    running.signal("-STOP");
+    running.stop();
     let stopped = chrono::Utc::now().timestamp_micros();
     {
         let mut world = cluster.fake.world();

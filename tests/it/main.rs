@@ -26,26 +26,22 @@ mod inventory_watch;
 mod oss;
 mod past;
 mod policy;
+mod running;
 mod settings;
 mod shipped;
 mod sources;
 mod text;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use std::io::Write;
+
+use crate::running::Said;
 
 /// A folder of its own for a test, and the binary in it.
 struct Place {
     dir: tempfile::TempDir,
-}
-
-/// What a command said.
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
 }
 
 impl Place {
@@ -116,28 +112,6 @@ impl Place {
             .iter()
             .find(|row| row["table"] == table);
         row.unwrap()["rows"].as_u64().unwrap()
-    }
-}
-
-impl From<Output> for Said {
-    fn from(output: Output) -> Self {
-        Said {
-            code: output.status.code().unwrap_or(-1),
-            out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-}
-
-impl Said {
-    #[track_caller]
-    fn check(&self, code: i32, in_err: &[&str]) -> &Self {
-        assert_eq!(self.code, code, "{}\n{}", self.out, self.err);
-        for text in in_err {
-            assert!(self.err.contains(text), "`{text}` is not in:\n{}", self.err);
-        }
-        assert!(!self.err.contains("panicked"), "{}", self.err);
-        self
     }
 }
 

@@ -25,12 +25,13 @@ impl Awake {
         }
     }
 
-    /// Why what comes now may be late or wrongly dated, if that is so. To be asked every [`TICK`].
-    pub(super) fn slept(&mut self) -> Option<String> {
+    /// The time by the clock that dates, or why what came up to now may be late or wrongly dated. To be asked every [`TICK`]; what came is
+    /// dated with this, because the process may be stopped again before it looks at a clock once more.
+    pub(super) fn look(&mut self) -> Result<i64, String> {
         let (looked, clock) = (Instant::now(), now_us());
         let spent = looked - std::mem::replace(&mut self.looked, looked);
         let dated = clock - std::mem::replace(&mut self.clock, clock);
-        self.judge(spent, dated)
+        self.judge(spent, dated).map_or(Ok(clock), Err)
     }
 
     /// `spent` is how long it was since the last look, and `dated` the microseconds by the clock that dates.

@@ -313,14 +313,14 @@ impl Follower {
         loop {
             let line = timeout(TICK, lines.next()).await;
             // What has waited for us meanwhile is late by nobody knows how much.
-            if let Some(why) = awake.slept() {
-                return Ok(Over::Stale(why));
-            }
+            let at = match awake.look() {
+                Ok(at) => at,
+                Err(why) => return Ok(Over::Stale(why)),
+            };
             let Ok(line) = line else {
                 // What happened before it began has all come.
                 if std::mem::take(&mut is_behind) {
-                    let (kind, at) = (self.served.id(), last_at);
-                    self.hear(Heard::Progress { kind, at }).await?;
+                    self.progress(last_at).await?;
                 }
                 continue;
             };
@@ -330,7 +330,7 @@ impl Follower {
                     // Whoever ends it when asked to has said all there was, bookmarks or not.
                     if Instant::now() >= whole {
                         waits.worked();
-                        self.progress().await?;
+                        self.progress(at).await?;
                     }
                     return Ok(Over::At(Instant::now(), None));
                 }
@@ -340,8 +340,8 @@ impl Follower {
                 }
                 Err(refusal) => return Ok(Over::At(Instant::now(), Some(refusal))),
             };
-            (last, last_at) = (Instant::now(), now_us());
-            match self.event(&line, version).await? {
+            (last, last_at) = (Instant::now(), at);
+            match self.event(&line, at, version).await? {
                 None => waits.worked(),
                 Some(Refusal::Gone) => return Ok(Over::Stale(Refusal::Gone.to_string())),
                 Some(refusal) => return Ok(Over::At(last, Some(refusal))),
@@ -349,8 +349,13 @@ impl Follower {
         }
     }
 
-    /// One line of a watch; a refusal if it says that the watch is over.
-    async fn event(&self, line: &[u8], version: &mut String) -> Result<Option<Refusal>, Ended> {
+    /// One line of a watch, which came at `at`; a refusal if it says that the watch is over.
+    async fn event(
+        &self,
+        line: &[u8],
+        at: i64,
+        version: &mut String,
+    ) -> Result<Option<Refusal>, Ended> {
         let unreadable = || Some(Refusal::Broken("an event cannot be read".to_owned()));
         let Ok(text) = std::str::from_utf8(line) else {
             return Ok(unreadable());
@@ -358,7 +363,6 @@ impl Follower {
         let Ok(event) = serde_json::from_str::<Event>(text) else {
             return Ok(unreadable());
         };
-        let at = now_us();
         match event.r#type.as_str() {
             "ERROR" => {
                 let status = serde_json::from_str::<Failure>(text);
@@ -367,7 +371,7 @@ impl Follower {
                 );
             }
             "BOOKMARK" => {
-                self.progress().await?;
+                self.progress(at).await?;
             }
             _ => {
                 let watch = kubernetes::read_watch(&self.served.origin(), text);
@@ -389,8 +393,8 @@ impl Follower {
         Ok(None)
     }
 
-    async fn progress(&self) -> Result<(), Ended> {
-        let (kind, at) = (self.served.id(), now_us());
+    async fn progress(&self, at: i64) -> Result<(), Ended> {
+        let kind = self.served.id();
         self.hear(Heard::Progress { kind, at }).await
     }
 
