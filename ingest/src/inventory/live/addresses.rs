@@ -112,7 +112,8 @@ impl State {
                 let begun = anew.unwrap_or(at);
                 if (hold.look == look || finished.is_some() || is_finished) && anew.is_none() {
                     is_other = hold.look != look;
-                    if finished.is_none() {
+                    // A list that shows it finished does not show it holding.
+                    if finished.is_none() && !is_finished {
                         hold.last = hold.last.max(listed);
                     }
                     Some(hold)

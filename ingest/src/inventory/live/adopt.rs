@@ -103,7 +103,8 @@ impl State {
             anew: None,
             not_before: facts.not_before,
             came: facts.came,
-            is_relooked: false,
+            // What its own word says of its beginning is in the row; what it says later may be of a look before, or of a container since.
+            is_relooked: true,
             before: span.low,
             floor: None,
             cut: None,

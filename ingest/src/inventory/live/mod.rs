@@ -30,6 +30,9 @@ pub(crate) use resync::watch_of;
 mod tests;
 
 #[cfg(test)]
+mod relabelled;
+
+#[cfg(test)]
 mod terway;
 
 #[cfg(test)]

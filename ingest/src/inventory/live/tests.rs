@@ -373,6 +373,20 @@ fn a_restart_is_a_gap_and_goes_on() {
 }
 
 #[test]
+fn who_is_found_evicted_held_until_it_was_last_heard_of() {
+    let mut place = Place::new();
+    let mut evicted = pod("a", "10.0.0.1", -50);
+    place.list(&pods(), 0, 1, std::slice::from_ref(&evicted));
+    place.progress(&pods(), 10);
+    place.lose(&pods(), 12);
+    evicted["status"]["phase"] = "Failed".into();
+    evicted["status"]["containerStatuses"] = json!([]);
+    place.list(&pods(), 40, 41, &[evicted]);
+    place.commit(41).unwrap();
+    place.check(&[("a", "10.0.0.1", Some(-51), -50, 10, None)]);
+}
+
+#[test]
 fn policies_change_by_event_and_by_generation() {
     let mut place = Place::new();
     let kind = KindId::new("networking.k8s.io", "NetworkPolicy");
@@ -429,7 +443,7 @@ fn what_comes_in_the_burst_after_a_list_is_late() {
 }
 
 /// A pod that does not say since when it has its address.
-fn undated(name: &str, addr: &str) -> Value {
+pub(super) fn undated(name: &str, addr: &str) -> Value {
     let mut pod = pod(name, addr, 3);
     pod["status"]["conditions"] = json!([]);
     pod["status"]["containerStatuses"] = json!([]);
@@ -465,41 +479,6 @@ fn who_came_and_went_in_the_burst_after_a_list_is_in_a_gap() {
         .map(|gap| (gap.from_us, gap.to_us))
         .collect();
     assert_eq!(gaps, [(at(0), at(6)), (at(0), at(7))]);
-}
-
-#[test]
-fn a_new_label_is_not_as_old_as_the_container() {
-    let mut place = Place::new();
-    place.list_shown(&pods(), (0, 2, 2), &[undated("a", "10.0.0.1")]);
-    // Its container was seen late; only then it was relabelled.
-    let mut started = pod("a", "10.0.0.1", 5);
-    started["metadata"]["creationTimestamp"] = text(1).into();
-    place.put(&started, 6);
-    started["metadata"]["labels"]["app"] = "db".into();
-    place.put(&started, 8);
-    place.progress(&pods(), 20);
-    place.commit(20).unwrap();
-    let rows = place.endpoints();
-    let of_label = rows
-        .iter()
-        .filter(|row| row.labels.as_deref() == Some(r#"{"app":"db"}"#));
-    let from: Vec<_> = of_label.map(|row| row.valid_from_us).collect();
-    assert_eq!(from, [at(8)], "{rows:#?}");
-}
-
-#[test]
-fn a_label_between_two_others_is_not_as_old_as_the_container() {
-    let mut place = Place::new();
-    place.list_shown(&pods(), (0, 2, 2), &[undated("a", "10.0.0.1")]);
-    let mut started = pod("a", "10.0.0.1", 5);
-    started["metadata"]["creationTimestamp"] = text(1).into();
-    for (label, second) in [("db", 7), ("mq", 9)] {
-        started["metadata"]["labels"]["app"] = label.into();
-        place.put(&started, second);
-    }
-    place.progress(&pods(), 20);
-    place.commit(20).unwrap();
-    place.check(&[("a", "10.0.0.1", Some(4), 9, 20, None)]);
 }
 
 #[test]
