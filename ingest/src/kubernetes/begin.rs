@@ -83,6 +83,7 @@ impl Watching<'_> {
     ) -> Result<bool, IngestError> {
         let begun = Instant::now();
         let mut standby: Option<String> = None;
+        let mut forbidden: Option<Instant> = None;
         loop {
             let standing = stands.borrow_and_update().clone();
             let lease = title.to_owned();
@@ -104,7 +105,10 @@ impl Watching<'_> {
                     }
                 }
                 Standing::Forbidden(reason) => {
-                    return Err(KubernetesError::LeaseForbidden { lease, reason }.into());
+                    let since = *forbidden.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= self.settings.tuning.forbidden_at_first {
+                        return Err(KubernetesError::LeaseForbidden { lease, reason }.into());
+                    }
                 }
                 Standing::Trouble(text) => {
                     if begun.elapsed() > self.settings.tuning.outage_max && standby.is_none() {

@@ -6,7 +6,7 @@
 //! | it does not succeed soon, or the connection was silent | `Lost`, then a new list: events that come late say nothing of when they happened |
 //! | we ourselves did not listen: stopped, starved, or waiting for a slow commit; the clock was set | the same |
 //! | 410, as status or as an event | the same |
-//! | 403 | `Lost` with the right that is missing; tried again now and then |
+//! | 403 | `Lost` with the right that is missing; tried again soon at first, then now and then |
 //! | 404 | the kind is not served any more; discovery brings it back |
 //! | 401, no credentials | tried with newer ones; after a set time the run ends |
 //! | anything else | tried again after a growing wait |
@@ -52,6 +52,9 @@ pub struct Tuning {
     pub wait_max: Duration,
     /// How often a kind is tried that is forbidden.
     pub forbidden_pause: Duration,
+    /// For so long what is forbidden is tried again as soon as anything else, and the Lease is waited for: a server that has just begun
+    /// does not know yet what it allows.
+    pub forbidden_at_first: Duration,
     /// How often is asked which kinds are served: a server that has just begun names some of them only after a while.
     pub discovery_pause: Duration,
     /// How long a token may be refused before the run ends.
@@ -75,6 +78,7 @@ impl Default for Tuning {
             wait_first: Duration::from_millis(500),
             wait_max: Duration::from_secs(30),
             forbidden_pause: Duration::from_secs(300),
+            forbidden_at_first: Duration::from_secs(15),
             discovery_pause: Duration::from_secs(60),
             unauthorized_max: Duration::from_secs(120),
             login_max: Duration::from_secs(10),
@@ -465,7 +469,10 @@ impl Waits {
                 if follower.once {
                     return Err(Ended);
                 }
-                self.backoff.spread(tuning.forbidden_pause)
+                match refused.elapsed() < tuning.forbidden_at_first {
+                    true => self.backoff.next().min(tuning.forbidden_pause),
+                    false => self.backoff.spread(tuning.forbidden_pause),
+                }
             }
             Refusal::NotFound => {
                 follower

@@ -65,6 +65,7 @@ impl Place {
                 wait_first: Duration::from_millis(10),
                 wait_max: Duration::from_millis(200),
                 forbidden_pause: Duration::from_millis(200),
+                forbidden_at_first: Duration::from_secs(1),
                 discovery_pause: Duration::from_millis(300),
                 unauthorized_max: Duration::from_secs(20),
                 login_max: Duration::from_secs(20),

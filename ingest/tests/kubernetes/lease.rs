@@ -51,6 +51,30 @@ fn only_one_records_and_the_other_takes_over_when_it_ends() {
     assert_eq!(lease["spec"]["holderIdentity"], "");
 }
 
+/// Its authorizer learns of roles and bindings only after it answers.
+#[test]
+fn a_server_that_has_just_begun_allows_nothing_for_a_moment() {
+    let place = Place::new();
+    place.pods(0..2);
+    let rights = ["leases.coordination.k8s.io", "pods"];
+    let forbid = rights.map(str::to_owned);
+    place.fake.world().faults.forbidden.extend(forbid.clone());
+    let mut settings = place.quick();
+    settings.lease = Some(lease("one"));
+    settings.tuning.forbidden_pause = Duration::from_secs(3600);
+    settings.tuning.forbidden_at_first = Duration::from_secs(20);
+    let listening = Listening::start(settings);
+    let asked = |text: &str| until(text, || place.requests(&[text]) >= 3);
+    asked("/leases");
+    place.fake.world().faults.forbidden.remove(&forbid[0]);
+    listening.until_listed(KINDS - 1);
+    asked("/pods?");
+    place.fake.world().faults.forbidden.remove(&forbid[1]);
+    listening.until_listed(KINDS);
+    let (_, ended) = listening.end();
+    assert_eq!(ended.unwrap().missing, []);
+}
+
 #[test]
 fn whoever_cannot_renew_stops_before_another_begins() {
     let place = Place::new();
