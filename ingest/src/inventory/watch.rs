@@ -17,7 +17,7 @@ use flowaudit_rules::kubernetes::{Change, Object, WatchEvent};
 
 use super::history::{Facts, SKEW_US};
 use super::ledger::Subject;
-use super::sighting::{self, Held, latest_time, us};
+use super::sighting::{self, Held, HolderKind, latest_time, us};
 
 /// Creation times are cut to the second.
 const SECOND_US: i64 = 1_000_000;
@@ -127,11 +127,15 @@ pub fn ended(object: &Object, gone: Option<i64>) -> Vec<Held> {
         .map(|held| {
             let finished = held.at.filter(|at| *at != UNKNOWN);
             let at = finished.or(held.facts.starts.first().copied());
+            // Nobody said that it had stopped: its containers may run on (history 5.4.1).
+            let is_alone = held.holder.kind == HolderKind::Pod && !held.shape.host_network;
+            let runs_on = is_alone && finished.is_none();
             Held {
                 at,
                 facts: Facts {
                     gone,
                     lingers: None,
+                    open_end: held.facts.open_end || runs_on,
                     ..held.facts
                 },
                 ..held
@@ -320,6 +324,19 @@ mod tests {
             told,
             expected.map(|(name, addr, came)| (name.into(), addr.into(), came))
         );
+    }
+
+    #[test]
+    fn a_pod_that_was_deleted_before_it_finished_may_run_on() {
+        let lines = [
+            event("ADDED", "a", 10, "1", RUNNING),
+            event("DELETED", "a", 10, "1", RUNNING),
+            event("ADDED", "b", 60, "1", RUNNING),
+        ];
+        let watch = kubernetes::read_watch("watch.json", &lines.join("\n"));
+        let recorded = recorded(&watch.events, None);
+        let held = ended(recorded.gone[0].object, recorded.gone[0].by);
+        assert!(held[0].facts.open_end);
     }
 
     #[test]
