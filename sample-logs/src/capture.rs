@@ -159,8 +159,11 @@ impl<'w> Capture<'w> {
             let connection = &self.connections[number as usize];
             bursts(connection, connection.spec(self.world), to_ms, &mut packets);
             packets.retain(|burst| burst.at_ms >= self.at_ms);
-            for (party, at_client) in [(connection.client, true), (connection.server, false)] {
-                if let Some(eni) = self.world.eni_of(party) {
+            for (party, address, at_client) in [
+                (connection.client, connection.client_addr, true),
+                (connection.server, connection.server_addr, false),
+            ] {
+                if let Some(eni) = self.world.eni_of(party, address) {
                     self.log(number, eni, at_client, &packets, &mut flows);
                 }
             }
@@ -242,6 +245,10 @@ impl<'w> Capture<'w> {
             while start_ms < self.at_ms + STEP_MS {
                 let end_ms = start_ms + eni.window_ms;
                 let is_loss = self.is_lost(number, start_ms);
+                if !eni.is_attached(start_ms, end_ms) {
+                    start_ms = end_ms;
+                    continue;
+                }
                 if is_loss || busy.binary_search(&(number, end_ms)).is_err() {
                     gaps.push(Entry::Gap {
                         eni: number,

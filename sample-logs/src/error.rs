@@ -66,7 +66,7 @@ impl SampleLogsError {
     pub fn help(&self) -> Option<String> {
         match self {
             Self::Read { .. } => Some(
-                "name a scenario file, or one of those that come with flowaudit: small, mixed, churn"
+                "name a scenario file, or one of those that come with flowaudit: small, mixed, churn, terway"
                     .into(),
             ),
             Self::Parse { .. } => Some(
@@ -75,7 +75,7 @@ impl SampleLogsError {
             ),
             Self::Scenario { help, .. } => Some(help.clone()),
             Self::NoBuiltin { .. } => {
-                Some("use small, mixed or churn, or give the path of a scenario file".into())
+                Some("use small, mixed, churn or terway, or give the path of a scenario file".into())
             }
             Self::Occupied { .. } => Some("name a new folder, or remove the old set first".into()),
             Self::Write { .. } => Some(

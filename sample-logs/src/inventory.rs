@@ -1,8 +1,8 @@
-//! What a user of the cluster would have about it: snapshots of everything, and a watch of the pods.
+//! What a user of the cluster would have about it: snapshots of everything, and a watch of the pods and of what Terway says of them.
 
 use serde_json::Value;
 
-use crate::kubernetes::{self, to_line};
+use crate::kubernetes::{self, Course, to_line};
 use crate::time::SECOND_MS;
 use crate::world::World;
 
@@ -41,10 +41,10 @@ pub(crate) fn snapshot_times_ms(world: &World<'_>) -> Vec<i64> {
 pub(crate) fn snapshot(world: &World<'_>, at_ms: i64) -> String {
     let mut text = String::from("{\"apiVersion\":\"v1\",\"items\":[\n");
     let others = kubernetes::others(world, at_ms);
-    let pods = pods_by_name(world)
-        .into_iter()
-        .filter_map(|pod| kubernetes::pod(world, pod, at_ms));
-    for (number, object) in others.into_iter().chain(pods).enumerate() {
+    let watched = watched(world);
+    let watched = watched.iter().flat_map(|(_, objects)| objects);
+    let watched = watched.filter_map(|object| (object.at)(at_ms));
+    for (number, object) in others.into_iter().chain(watched).enumerate() {
         if number > 0 {
             text.push_str(",\n");
         }
@@ -67,41 +67,52 @@ pub(crate) fn watches_ms(world: &World<'_>) -> Vec<[i64; 2]> {
     watches
 }
 
-/// One watch as `kubectl get pods -A --watch --output-watch-events -o json` prints it: what is there when it begins,
-/// then an event per line.
-pub(crate) fn watch_pods(world: &World<'_>, [start_ms, end_ms]: [i64; 2]) -> String {
+/// What is watched: what kubectl calls the kind, and its objects. Terway's only where the scenario has it.
+pub(crate) fn watched<'w>(world: &'w World<'_>) -> Vec<(&'static str, Vec<Course<'w>>)> {
+    let mut watched = vec![("pods", pods(world))];
+    if world.scenario.cluster.terway.is_some() {
+        watched.push(("podenis", kubernetes::pod_enis(world)));
+        watched.push(("noderuntimes", kubernetes::node_runtimes(world)));
+    }
+    watched
+}
+
+fn pods<'w>(world: &'w World<'_>) -> Vec<Course<'w>> {
+    let course = |index: usize| {
+        let pod = &world.pods[index];
+        let gone_ms = pod.life.end.map(|end| end.gone_ms);
+        let mut changes_ms = kubernetes::changes_ms(world, pod);
+        changes_ms.extend(gone_ms);
+        Course {
+            number: index,
+            changes_ms,
+            at: Box::new(move |at_ms| kubernetes::pod(world, index, at_ms)),
+        }
+    };
+    pods_by_name(world).into_iter().map(course).collect()
+}
+
+/// One watch as `kubectl get … -A --watch --output-watch-events -o json` prints it: what is there when it begins, then an event per line.
+pub(crate) fn watch(objects: &[Course<'_>], [start_ms, end_ms]: [i64; 2]) -> String {
     let mut text = String::new();
-    let mut changes: Vec<(i64, usize)> = Vec::new();
-    for index in pods_by_name(world) {
-        let life = &world.pods[index].life;
-        if let Some(object) = kubernetes::pod(world, index, start_ms) {
+    let mut changes: Vec<(i64, usize, usize)> = Vec::new();
+    for (place, object) in objects.iter().enumerate() {
+        let changes_ms = object.changes_ms.iter();
+        changes.extend(changes_ms.map(|at_ms| (*at_ms, object.number, place)));
+        if let Some(object) = (object.at)(start_ms) {
             event(&mut text, "ADDED", object);
         }
-        let gone_ms = life.end.map(|end| end.gone_ms);
-        changes.extend(
-            kubernetes::changes_ms(world, &world.pods[index])
-                .into_iter()
-                .chain(gone_ms)
-                .map(|at_ms| (at_ms, index)),
-        );
     }
-    changes.retain(|(at_ms, _)| (start_ms + 1..=end_ms).contains(at_ms));
+    changes.retain(|(at_ms, ..)| (start_ms + 1..=end_ms).contains(at_ms));
     changes.sort_unstable();
     changes.dedup();
-    for (at_ms, index) in changes {
-        let life = &world.pods[index].life;
-        let kind = if life.created_ms == at_ms {
-            "ADDED"
-        } else {
-            "MODIFIED"
-        };
-        match kubernetes::pod(world, index, at_ms) {
-            Some(object) => event(&mut text, kind, object),
-            None => {
-                if let Some(object) = kubernetes::last_state(world, index) {
-                    event(&mut text, "DELETED", object);
-                }
-            }
+    for (at_ms, _, place) in changes {
+        let at = &objects[place].at;
+        match (at(at_ms - 1), at(at_ms)) {
+            (None, Some(object)) => event(&mut text, "ADDED", object),
+            (Some(_), Some(object)) => event(&mut text, "MODIFIED", object),
+            (Some(last), None) => event(&mut text, "DELETED", last),
+            (None, None) => {}
         }
     }
     text

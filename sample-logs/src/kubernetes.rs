@@ -4,10 +4,12 @@
 //! node's clock. All are cut to the second, as Kubernetes writes them.
 
 mod pod;
+mod terway;
 
 use serde_json::{Map, Value, json};
 
 pub(crate) use pod::{changes_ms, last_state, pod};
+pub(crate) use terway::{node_runtimes, pod_enis};
 
 use crate::random::uid_of;
 use crate::scenario::{Kind, PolicySpec, ServiceSpec};
@@ -19,6 +21,16 @@ const DAY_MS: i64 = 24 * HOUR_MS;
 const NAMESPACE_AGE_MS: i64 = 40 * DAY_MS;
 const SERVICE_AGE_MS: i64 = 30 * DAY_MS;
 const POLICY_AGE_MS: i64 = 25 * DAY_MS;
+
+/// An object while the run goes on.
+pub(crate) struct Course<'w> {
+    /// Of what happens to several in one millisecond, that of the lower number comes first.
+    pub(crate) number: usize,
+    /// Instants at which it may be another than before.
+    pub(crate) changes_ms: Vec<i64>,
+    /// What it is at an instant, if it is there.
+    pub(crate) at: Box<dyn Fn(i64) -> Option<Value> + 'w>,
+}
 
 /// Everything but pods that is there at `at_ms`, sorted by kind, namespace and name.
 pub(crate) fn others(world: &World<'_>, at_ms: i64) -> Vec<Value> {

@@ -22,6 +22,7 @@
 //! | `flows/flowlog-<UTC>.jsonl.zst` | official record shape, one JSON object per line, every value a string, `-` where nothing applies; a file is what was delivered up to that time, late and repeated records included |
 //! | `inventory/snapshot-<UTC>.json` | `kubectl get … -A -o json` at that time: namespaces, nodes, pods, services, ReplicaSets, Jobs, NetworkPolicies; every `snapshot_every`, at the very end, and right before and after each policy change, whose time nothing else would show |
 //! | `inventory/watch-pods.jsonl` | `kubectl get pods -A --watch --output-watch-events -o json` over the whole run; where it was interrupted, the parts before that carry the time of their end in the name, `watch-pods-<UTC>.jsonl` |
+//! | `inventory/watch-podenis.jsonl`, `inventory/watch-noderuntimes.jsonl` | the same of what Terway writes of addresses, where the scenario has it do so; snapshots have these objects, too |
 //! | `truth/connections.jsonl.zst` | one [`ConnectionTruth`] per connection, those that left no record included |
 //! | `truth/records.jsonl.zst` | one [`RecordTruth`] per line of `flows/`, in the order of the file names and lines |
 //! | `truth/findings.jsonl` | one [`ExpectedFinding`] per finding that follows from the scenario's own words |

@@ -15,7 +15,7 @@ use serde_saphyr::Spanned;
 pub use cluster::{
     ClusterSpec, Direction, ExternalSpec, FaultSpec, Kind, LifeSpec, NamespaceSpec, NodeSpec,
     PolicySpec, PortSpec, RelabelSpec, RolloutSpec, ServicePortSpec, ServiceSpec, SkipdataSpec,
-    WorkloadSpec,
+    TerwaySpec, WorkloadSpec,
 };
 pub use traffic::{Answer, Egress, Ingress, Intended, Place, Protocol, TrafficSpec};
 
@@ -65,14 +65,15 @@ pub struct Scenario {
 }
 
 /// The scenarios that come with the program.
-pub const BUILTIN: [(&str, &str); 3] = [
+pub const BUILTIN: [(&str, &str); 4] = [
     ("small", include_str!("../scenarios/small.yaml")),
     ("mixed", include_str!("../scenarios/mixed.yaml")),
     ("churn", include_str!("../scenarios/churn.yaml")),
+    ("terway", include_str!("../scenarios/terway.yaml")),
 ];
 
 impl Scenario {
-    /// A scenario that comes with the program: `small`, `mixed` or `churn`.
+    /// A scenario that comes with the program: `small`, `mixed`, `churn` or `terway`.
     pub fn builtin(name: &str) -> Result<Self, SampleLogsError> {
         match BUILTIN.iter().find(|(known, _)| *known == name) {
             Some((_, text)) => Self::parse(&format!("{name}.yaml"), text),

@@ -284,11 +284,13 @@ impl<'w> Player<'w> {
 
     fn address(&mut self, party: Party, ipv6: bool) -> Option<IpAddr> {
         match party {
-            Party::Pod(pod) => self.world.pods[pod]
-                .addresses
-                .iter()
-                .copied()
-                .find(|address| address.is_ipv6() == ipv6),
+            Party::Pod(pod) => {
+                let pod = &self.world.pods[pod];
+                let further = pod.further.iter().filter(|_| self.line.further);
+                let further = further.map(|(_, address)| *address);
+                let mut addresses = further.chain(pod.addresses.iter().copied());
+                addresses.find(|address| address.is_ipv6() == ipv6)
+            }
             Party::Node(_) if ipv6 => None,
             Party::Node(node) => Some(IpAddr::V4(self.world.node_spec(node).address)),
             Party::External(index) => {

@@ -1,12 +1,14 @@
 //! The cluster over time: interfaces, pods with their whole lives, and who held which address when.
 
 mod life;
+mod own;
 mod schedule;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 pub use life::Life;
+pub(crate) use own::detached_ms;
 
 use crate::random::Dice;
 use crate::scenario::{Kind, NodeSpec, RelabelSpec, Scenario, WorkloadSpec};
@@ -55,6 +57,16 @@ pub struct Eni {
     pub node: usize,
     /// Its aggregation window.
     pub window_ms: i64,
+    /// From when to when it is attached, if it is a pod's own; milliseconds since the epoch. Those of nodes always are.
+    pub attached_ms: Option<[i64; 2]>,
+}
+
+impl Eni {
+    /// Whether it is attached at some instant of `[from_ms, to_ms)`.
+    pub(crate) fn is_attached(&self, from_ms: i64, to_ms: i64) -> bool {
+        self.attached_ms
+            .is_none_or(|[attached_ms, detached_ms]| attached_ms < to_ms && from_ms < detached_ms)
+    }
 }
 
 /// One pod with its whole life.
@@ -76,6 +88,8 @@ pub struct Pod {
     pub eni: usize,
     /// Its addresses, IPv4 first; the node's when it shares the node's network.
     pub addresses: Vec<IpAddr>,
+    /// Its further interfaces, indices into [`World::enis`], and their addresses, which no status shows.
+    pub further: Vec<(usize, IpAddr)>,
     /// Its life.
     pub life: Life,
     /// Whether it is a Job's pod, which ends by itself.
@@ -108,6 +122,7 @@ impl<'a> World<'a> {
                     id,
                     node: index,
                     window_ms: window.ms,
+                    attached_ms: None,
                 });
             }
             nodes.push(Node {
@@ -117,13 +132,14 @@ impl<'a> World<'a> {
                 created_ms: scenario.start_ms() - dice.between(30 * 24, 60 * 24) * HOUR_MS,
             });
         }
-        let pods = schedule::pods(scenario, seed, &nodes);
+        let pods = schedule::pods(scenario, seed, &nodes, &mut enis);
         let mut by_workload = vec![Vec::new(); scenario.workloads.len()];
         let mut by_address: HashMap<IpAddr, Vec<usize>> = HashMap::new();
         for (index, pod) in pods.iter().enumerate() {
             by_workload[pod.workload].push(index);
             if !pod.host_network {
-                for address in &pod.addresses {
+                let further = pod.further.iter().map(|(_, address)| address);
+                for address in pod.addresses.iter().chain(further) {
                     by_address.entry(*address).or_default().push(index);
                 }
             }
@@ -195,10 +211,14 @@ impl<'a> World<'a> {
         }
     }
 
-    /// The interface through which `party` reaches other nodes; `None` outside the cluster.
-    pub fn eni_of(&self, party: Party) -> Option<usize> {
+    /// The interface through which `party` reaches other nodes from `address`; `None` outside the cluster.
+    pub fn eni_of(&self, party: Party, address: IpAddr) -> Option<usize> {
         match party {
-            Party::Pod(pod) => Some(self.pods[pod].eni),
+            Party::Pod(pod) => {
+                let pod = &self.pods[pod];
+                let further = pod.further.iter().find(|(_, own)| *own == address);
+                Some(further.map_or(pod.eni, |(eni, _)| *eni))
+            }
             Party::Node(node) => Some(self.nodes[node].primary_eni),
             Party::External(_) => None,
         }

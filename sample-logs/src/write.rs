@@ -74,17 +74,16 @@ pub(crate) fn write_inventory(world: &World<'_>, dir: &Path) -> Result<Written, 
         let path = dir.join(format!("snapshot-{}.json", compact(at_ms)));
         plain(&path, &inventory::snapshot(world, at_ms), &mut written)?;
     }
-    for watch in inventory::watches_ms(world) {
-        // Whoever broke it off knows when; the end of the file does not say.
-        let name = match watch[1] == world.scenario.end_ms() {
-            true => "watch-pods.jsonl".to_owned(),
-            false => format!("watch-pods-{}.jsonl", compact(watch[1])),
-        };
-        plain(
-            &dir.join(name),
-            &inventory::watch_pods(world, watch),
-            &mut written,
-        )?;
+    for (kind, objects) in inventory::watched(world) {
+        for watch in inventory::watches_ms(world) {
+            // Whoever broke it off knows when; the end of the file does not say.
+            let name = match watch[1] == world.scenario.end_ms() {
+                true => format!("watch-{kind}.jsonl"),
+                false => format!("watch-{kind}-{}.jsonl", compact(watch[1])),
+            };
+            let text = inventory::watch(&objects, watch);
+            plain(&dir.join(name), &text, &mut written)?;
+        }
     }
     Ok(written)
 }

@@ -22,7 +22,7 @@ Examples:
   flowaudit simulate --scenario mixed --seed 7 --out /tmp/mixed
   flowaudit simulate --records 20000000 --out /tmp/large")]
 pub(crate) struct Simulate {
-    /// small, mixed, churn, or a scenario file
+    /// small, mixed, churn, terway, or a scenario file
     #[arg(long, value_name = "NAME|FILE", default_value = "small")]
     scenario: String,
     /// Another seed than the scenario's own

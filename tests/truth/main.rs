@@ -6,6 +6,7 @@
 mod churn;
 mod findings;
 mod past;
+mod terway;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -14,7 +15,7 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use flowaudit_analyze::coverage::{Coverage, Step};
 use flowaudit_analyze::hour::Inventory;
-use flowaudit_analyze::identify::{Book, Held, Stretch};
+use flowaudit_analyze::identify::{Book, Held, Site, Stretch};
 use flowaudit_analyze::{Selection, Settings, run};
 use flowaudit_ingest::inventory::{ImportSettings, import};
 use flowaudit_ingest::source::Input;
@@ -330,7 +331,7 @@ fn each_end(run: &Run<'_>, walked: &Walked, mut see: impl FnMut(End<'_>)) {
     let snapshot = walked.lake.snapshot().unwrap();
     let inventory = Inventory {
         endpoints: read::rows(&walked.lake, &snapshot).unwrap(),
-        objects: Vec::new(),
+        objects: read::rows(&walked.lake, &snapshot).unwrap(),
         gaps: read::rows(&walked.lake, &snapshot).unwrap(),
     };
     let book: Book = inventory.book(&Settings::default());
@@ -350,10 +351,21 @@ fn each_end(run: &Run<'_>, walked: &Walked, mut see: impl FnMut(End<'_>)) {
             from: second("start"),
             to: second("end"),
         };
-        for (key, truth) in [("srcaddr", &line.truth.src), ("dstaddr", &line.truth.dst)] {
+        let here = Site {
+            node: book.node_of_instance(text("vm-id")),
+            eni: book.number_of_eni(text("eni-id")),
+        };
+        let (src_on, dst_on) = match text("direction") {
+            "out" => (here, Site::ANYWHERE),
+            _ => (Site::ANYWHERE, here),
+        };
+        for (key, truth, on) in [
+            ("srcaddr", &line.truth.src, src_on),
+            ("dstaddr", &line.truth.dst, dst_on),
+        ] {
             let truth = truth.as_ref().unwrap();
             let address: IpAddr = text(key).parse().unwrap();
-            let held = book.held(address, Some(text("vpc-id")), window);
+            let held = book.held_on(address, Some(text("vpc-id")), window, on);
             let named = named(&book, &held);
             see(End {
                 window,

@@ -102,6 +102,8 @@ fn metadata(
         "creationTimestamp": rfc3339(pod.life.created_ms),
         "resourceVersion": version(world, changed_ms),
     });
+    let own = (spec.interfaces > 0).then(|| json!({ "k8s.aliyun.com/pod-eni": "true" }));
+    put(&mut shown, "annotations", own);
     if !pod.owner.is_empty() {
         put(
             &mut shown,
@@ -110,8 +112,9 @@ fn metadata(
         );
     }
     if let Some(end) = pod.life.end.filter(|end| end.requested_ms <= at_ms) {
-        // What has ended already is given no time.
-        let grace_s = if end.finished_ms < end.requested_ms {
+        // What has ended already is given no time, and nothing that is deleted by force.
+        let is_forced = end.gone_ms < end.finished_ms;
+        let grace_s = if end.finished_ms < end.requested_ms || is_forced {
             0
         } else {
             GRACE_S

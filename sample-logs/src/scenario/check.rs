@@ -3,7 +3,7 @@
 use super::traffic::{Answer, Egress, Ingress, Intended, Place, Protocol, TrafficSpec};
 use super::{Kind, Scenario};
 use crate::error::SampleLogsError;
-use crate::time::MINUTE_MS;
+use crate::time::{MINUTE_MS, Span};
 
 /// Everything in the log happens in steps of the longest window.
 pub(crate) const TICK_MS: i64 = 10 * MINUTE_MS;
@@ -12,6 +12,11 @@ const DURATION_MS_MAX: i64 = 7 * 24 * 60 * MINUTE_MS;
 const PODS_MAX: usize = 20_000;
 /// How far a clock may be off.
 const CLOCK_MS_MAX: i64 = 3_000;
+
+/// Whether flow logs are aggregated over as long.
+fn is_window(window: &Span) -> bool {
+    [1, 5, 10].contains(&(window.ms / MINUTE_MS)) && window.ms % MINUTE_MS == 0
+}
 
 struct Checker<'a> {
     file: &'a str,
@@ -24,6 +29,7 @@ pub(super) fn check(file: &str, scenario: &Scenario) -> Result<(), SampleLogsErr
     checker.times()?;
     checker.nodes()?;
     checker.workloads()?;
+    checker.terway()?;
     checker.policies_and_faults()?;
     for line in &scenario.traffic {
         checker.traffic(line)?;
@@ -86,9 +92,7 @@ impl Checker<'_> {
         for node in &self.scenario.nodes {
             let line = node.name.referenced.line();
             let name = &node.name.value;
-            let windows_are_known = node.windows.iter().all(|window| {
-                [1, 5, 10].contains(&(window.ms / MINUTE_MS)) && window.ms % MINUTE_MS == 0
-            });
+            let windows_are_known = node.windows.iter().all(is_window);
             if node.windows.len() < 2 || !windows_are_known {
                 return self.wrong(
                     line,
@@ -188,6 +192,36 @@ impl Checker<'_> {
                 1,
                 format!("{pods} replicas are more than {PODS_MAX}"),
                 "use fewer; `bulk` makes many records from few pods",
+            );
+        }
+        Ok(())
+    }
+
+    fn terway(&self) -> Result<(), SampleLogsError> {
+        let terway = self.scenario.cluster.terway.as_ref();
+        for workload in &self.scenario.workloads {
+            let is_kept = matches!(workload.kind, Kind::Deployment | Kind::StatefulSet);
+            let may_own = terway.is_some() && is_kept && !workload.host_network;
+            if (workload.interfaces > 0 || workload.fixed) && !may_own
+                || workload.fixed
+                    && (workload.kind != Kind::StatefulSet || workload.interfaces == 0)
+            {
+                return self.wrong(
+                    workload.name.referenced.line(),
+                    format!("`{}` cannot have interfaces of its own, or not fixed ones", workload.name.value),
+                    "set `cluster.terway`; `interfaces` is for Deployments and StatefulSets, `fixed` for StatefulSets that have some",
+                );
+            }
+        }
+        let Some(terway) = terway else { return Ok(()) };
+        if terway.windows.is_empty()
+            || !terway.windows.iter().all(is_window)
+            || !(16..=28).contains(&terway.own.prefix_len())
+        {
+            return self.wrong(
+                1,
+                "`terway` needs a window of 1m, 5m or 10m, and `own` between /16 and /28".into(),
+                "write for example `terway: {own: 10.0.64.0/24, windows: [10m, 1m]}`",
             );
         }
         Ok(())

@@ -29,6 +29,20 @@ pub struct ClusterSpec {
     pub dual_stack: bool,
     /// Time between two inventory snapshots.
     pub snapshot_every: Span,
+    /// What Terway says of addresses; nothing when absent.
+    #[serde(default)]
+    pub terway: Option<TerwaySpec>,
+}
+
+/// Terway that manages addresses centrally: its NodeRuntimes say when one is back, and pods may have interfaces of their own, which its
+/// PodENIs show.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TerwaySpec {
+    /// Where the addresses of pods' own interfaces come from, on whatever node.
+    pub own: Ipv4Net,
+    /// Aggregation windows of these interfaces, in turn: 1m, 5m or 10m. At least one.
+    pub windows: Vec<Span>,
 }
 
 /// One node (an ECS instance) and its interfaces.
@@ -126,6 +140,13 @@ pub struct WorkloadSpec {
     /// CronJob: how long a run takes.
     #[serde(default)]
     pub runs_for: Option<Span>,
+    /// How many interfaces of its own each pod has. Its status shows the address of the first one only. Without any, a pod's address is
+    /// on an interface of its node.
+    #[serde(default)]
+    pub interfaces: usize,
+    /// StatefulSet: its own interfaces and their addresses outlive the pod, and go to the next one of its name, wherever that runs.
+    #[serde(default)]
+    pub fixed: bool,
 }
 
 impl WorkloadSpec {
@@ -226,6 +247,13 @@ pub struct LifeSpec {
     /// address within seconds.
     #[serde(default)]
     pub swap_every: Option<Span>,
+    /// The same for pods with interfaces of their own, of whatever nodes: the address goes to another interface. A pod whose address
+    /// is fixed comes again with it.
+    #[serde(default)]
+    pub swap_own_every: Option<Span>,
+    /// Of 1,000 pods that are ended, how many are deleted by force: the object is gone before the pod has stopped.
+    #[serde(default)]
+    pub forced_per_mille: u32,
     /// Workloads whose pods are all replaced, one by one.
     #[serde(default)]
     pub rollouts: Vec<RolloutSpec>,

@@ -36,6 +36,9 @@ pub struct TrafficSpec {
     /// Of 1,000 connections, how many use IPv6. Both ends must have such an address.
     #[serde(default)]
     pub ipv6_per_mille: u32,
+    /// It goes to and from the further interfaces of pods that have such, whose addresses no status shows.
+    #[serde(default)]
+    pub further: bool,
     /// What the policies in force mean for it as a whole.
     pub intended: Spanned<Intended>,
     /// Why, on the egress side of the client.

@@ -32,6 +32,15 @@ pub struct LifeEnd {
     pub terminal_ms: i64,
     /// The object was gone.
     pub gone_ms: i64,
+    /// Terway, where it says so, wrote down that the address is back.
+    pub told_ms: i64,
+}
+
+impl LifeEnd {
+    /// From when on Terway gives the address to another pod, where it manages addresses: the API shows the end, and it is told.
+    pub(crate) fn free_ms(&self) -> i64 {
+        self.told_ms.max(self.terminal_ms.min(self.gone_ms))
+    }
 }
 
 impl Life {

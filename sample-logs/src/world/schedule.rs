@@ -9,7 +9,8 @@ use std::collections::BinaryHeap;
 use std::net::IpAddr;
 
 use super::life::{Life, LifeEnd};
-use super::{Node, Pod};
+use super::own::Own;
+use super::{Eni, Node, Pod};
 use crate::random::Dice;
 use crate::scenario::{Kind, Scenario};
 use crate::time::{HOUR_MS, MINUTE_MS, SECOND_MS};
@@ -30,20 +31,22 @@ enum Event {
     Swap,
     /// A pod is replaced by one of the next revision.
     RollOut { pod_number: usize, workload: usize },
+    /// Two pods with interfaces of their own end, and the address of each goes to an interface of the other's successor.
+    SwapOwn,
 }
 
 /// An address of a node's pool that no one holds.
-struct Free {
-    slot: usize,
+pub(super) struct Free {
+    pub(super) slot: usize,
     /// Last packet of its last holder; far back when there was none.
-    finished_ms: i64,
+    pub(super) finished_ms: i64,
 }
 
-struct Schedule<'a> {
-    scenario: &'a Scenario,
+pub(super) struct Schedule<'a> {
+    pub(super) scenario: &'a Scenario,
     nodes: &'a [Node],
-    dice: Dice,
-    pods: Vec<Pod>,
+    pub(super) dice: Dice,
+    pub(super) pods: Vec<Pod>,
     /// Slot of each pod's address in its node's pool.
     slots: Vec<usize>,
     free: Vec<Vec<Free>>,
@@ -51,10 +54,17 @@ struct Schedule<'a> {
     history: Vec<Vec<usize>>,
     queue: BinaryHeap<Reverse<(i64, u64, Event)>>,
     events: u64,
+    /// Addresses of interfaces that are a pod's own, and who has them.
+    pub(super) own: Own,
 }
 
-/// Every pod of the run, in the order of birth.
-pub(super) fn pods(scenario: &Scenario, seed: u64, nodes: &[Node]) -> Vec<Pod> {
+/// Every pod of the run, in the order of birth. Interfaces that are a pod's own come behind those of the nodes.
+pub(super) fn pods(
+    scenario: &Scenario,
+    seed: u64,
+    nodes: &[Node],
+    enis: &mut Vec<Eni>,
+) -> Vec<Pod> {
     let mut dice = Dice::new(seed, LIFE_STREAM);
     let templates = scenario.workloads.iter().map(|_| dice.suffix(10)).collect();
     let mut schedule = Schedule {
@@ -72,15 +82,17 @@ pub(super) fn pods(scenario: &Scenario, seed: u64, nodes: &[Node]) -> Vec<Pod> {
         history: vec![Vec::new(); scenario.workloads.len()],
         queue: BinaryHeap::new(),
         events: 0,
+        own: Own::new(scenario, seed, enis.len()),
     };
     schedule.place_all();
     schedule.plan();
     schedule.play();
+    enis.append(&mut schedule.own.enis);
     schedule.pods
 }
 
 /// The slots of a pool: lowest last, because slots are taken from the end.
-fn pool(prefix_len: u8) -> Vec<Free> {
+pub(super) fn pool(prefix_len: u8) -> Vec<Free> {
     let hosts = (1_usize << (32 - prefix_len)) - 2;
     (0..hosts)
         .rev()
@@ -107,6 +119,10 @@ impl Schedule<'_> {
                 let age_ms = self.dice.between(20 * MINUTE_MS, 20 * 24 * HOUR_MS);
                 let created_ms = scenario.start_ms() - age_ms;
                 let name = self.name(workload, replica);
+                if self.has_own(workload) {
+                    self.place_own(workload, name, home, created_ms);
+                    continue;
+                }
                 let slot = if spec.host_network {
                     Some(usize::MAX)
                 } else {
@@ -139,6 +155,13 @@ impl Schedule<'_> {
             while at_ms < end_ms - 2 * MINUTE_MS {
                 let shift_ms = self.dice.between(0, every.ms / 2);
                 self.push(at_ms + shift_ms, Event::Swap);
+                at_ms += every.ms.max(SECOND_MS);
+            }
+        }
+        if let Some(every) = scenario.life.swap_own_every {
+            let mut at_ms = start_ms + 2 * MINUTE_MS;
+            while at_ms < end_ms - 2 * MINUTE_MS {
+                self.push(at_ms, Event::SwapOwn);
                 at_ms += every.ms.max(SECOND_MS);
             }
         }
@@ -176,6 +199,7 @@ impl Schedule<'_> {
                     pod_number,
                     workload,
                 } => self.roll_out(workload, pod_number, at_ms),
+                Event::SwapOwn => self.swap_own(None, at_ms),
             }
         }
     }
@@ -191,7 +215,9 @@ impl Schedule<'_> {
             .pods
             .iter()
             .position(|pod| is_old(pod) && pod.life.is_settled(at_ms));
-        if let Some(old) = old {
+        if let Some(old) = old.filter(|old| self.has_own(self.pods[*old].workload)) {
+            self.swap_own(Some(old), at_ms);
+        } else if let Some(old) = old {
             let candidates = self.replaceable(self.pods[old].node, at_ms);
             self.swap(old, &candidates, at_ms);
         }
@@ -224,6 +250,7 @@ impl Schedule<'_> {
             released_ms,
             terminal_ms,
             gone_ms: i64::MAX,
+            told_ms: self.told_ms(released_ms),
         };
         self.pods[pod].life.end = Some(end);
         self.history[workload].push(pod);
@@ -244,19 +271,24 @@ impl Schedule<'_> {
         let is_within_run =
             at_ms > self.scenario.start_ms() && at_ms < self.scenario.end_ms() - MINUTE_MS;
         let leaver = candidates.get(self.dice.index(candidates.len())).copied();
+        let last_ms = self.pods[job_pod]
+            .life
+            .end
+            .map_or(at_ms, |end| self.last_ms(end));
         match leaver {
             Some(leaver) if is_within_run && self.dice.hits(700) => {
                 let requested_ms = at_ms + self.dice.between(0, 800);
                 let end = self.end(leaver, requested_ms);
-                self.succeed(leaver, slot, at_ms);
+                self.succeed(leaver, slot, last_ms);
+                let finished_ms = self.last_ms(end);
                 self.free[node].push(Free {
                     slot: self.slots[leaver],
-                    finished_ms: end.finished_ms,
+                    finished_ms,
                 });
             }
             _ => self.free[node].push(Free {
                 slot,
-                finished_ms: at_ms,
+                finished_ms: last_ms,
             }),
         }
     }
@@ -274,21 +306,50 @@ impl Schedule<'_> {
         let first_end = self.end(first, at_ms);
         let requested_ms = at_ms + self.dice.between(0, 1_500);
         let second_end = self.end(second, requested_ms);
-        self.succeed(first, self.slots[second], second_end.finished_ms);
-        self.succeed(second, self.slots[first], first_end.finished_ms);
+        self.succeed(first, self.slots[second], self.last_ms(second_end));
+        self.succeed(second, self.slots[first], self.last_ms(first_end));
     }
 
-    fn end(&mut self, pod: usize, requested_ms: i64) -> LifeEnd {
+    /// When Terway, where it manages addresses, writes down that one is back: within three seconds.
+    fn told_ms(&mut self, released_ms: i64) -> i64 {
+        match self.scenario.cluster.terway {
+            Some(_) => released_ms + self.dice.between(200, 2_900),
+            None => released_ms,
+        }
+    }
+
+    /// How long an address rests before its next holder has it; where Terway manages addresses, half of them wait for a while.
+    pub(super) fn rest_ms(&mut self) -> i64 {
+        match self.scenario.cluster.terway {
+            Some(_) if self.dice.hits(500) => self.dice.between(10_000, 40_000),
+            _ => self.dice.between(0, 4_000),
+        }
+    }
+
+    /// After what the next holder of the address waits for a while: the last packet, and where Terway manages addresses its word.
+    fn last_ms(&self, end: LifeEnd) -> i64 {
+        match self.scenario.cluster.terway {
+            Some(_) => end.free_ms() - SECOND_MS,
+            None => end.finished_ms,
+        }
+    }
+
+    pub(super) fn end(&mut self, pod: usize, requested_ms: i64) -> LifeEnd {
         let finished_ms = requested_ms + self.dice.between(500, 2_500);
         let released_ms = finished_ms + self.dice.between(300, 900);
         let terminal_ms = released_ms + self.dice.between(50, 400);
-        let gone_ms = terminal_ms + self.dice.between(200, 1_500);
+        let mut gone_ms = terminal_ms + self.dice.between(200, 1_500);
+        let forced_per_mille = self.scenario.life.forced_per_mille;
+        if forced_per_mille > 0 && self.dice.hits(forced_per_mille) {
+            gone_ms = requested_ms + self.dice.between(20, 200);
+        }
         let end = LifeEnd {
             requested_ms,
             finished_ms,
             released_ms,
             terminal_ms,
             gone_ms,
+            told_ms: self.told_ms(released_ms),
         };
         self.pods[pod].life.end = Some(end);
         end
@@ -298,9 +359,17 @@ impl Schedule<'_> {
     /// packet at `finished_ms`.
     fn succeed(&mut self, old: usize, slot: usize, finished_ms: i64) {
         let (workload, node) = (self.pods[old].workload, self.pods[old].node);
-        let Some(old_end) = self.pods[old].life.end else {
+        let Some((name, created_ms)) = self.successor(old) else {
             return;
         };
+        let rest_ms = self.rest_ms();
+        let allocated_ms = (created_ms + 400).max(finished_ms + REUSE_AFTER_MS + rest_ms);
+        self.born(workload, name, node, slot, created_ms, allocated_ms);
+    }
+
+    /// Name of the pod that follows `old`, and when it is created.
+    pub(super) fn successor(&mut self, old: usize) -> Option<(String, i64)> {
+        let (workload, old_end) = (self.pods[old].workload, self.pods[old].life.end?);
         let kind = self.scenario.workloads[workload].kind;
         // The same name, or the same node's only place: the old object must be gone first.
         let waits = matches!(kind, Kind::StatefulSet | Kind::DaemonSet | Kind::Pod);
@@ -315,13 +384,10 @@ impl Schedule<'_> {
                 },
             ),
         };
-        let created_ms = after_ms + self.dice.between(50, 300);
-        let allocated_ms =
-            (created_ms + 400).max(finished_ms + REUSE_AFTER_MS + self.dice.between(0, 4_000));
-        self.born(workload, name, node, slot, created_ms, allocated_ms);
+        Some((name, after_ms + self.dice.between(50, 300)))
     }
 
-    fn born(
+    pub(super) fn born(
         &mut self,
         workload: usize,
         name: String,
@@ -363,6 +429,7 @@ impl Schedule<'_> {
             node,
             eni,
             addresses,
+            further: Vec::new(),
             life,
             finishes: false,
             host_network,
@@ -377,6 +444,9 @@ impl Schedule<'_> {
         let primary = self.nodes[node].primary_eni;
         if host_network {
             return (primary, vec![IpAddr::V4(spec.address)]);
+        }
+        if slot == Own::SLOT {
+            return (primary, Vec::new());
         }
         let number = slot as u32 + 1;
         let mut addresses = vec![IpAddr::V4((u32::from(spec.pods.network()) + number).into())];
@@ -405,6 +475,7 @@ impl Schedule<'_> {
             pod.node == node
                 && has_owner
                 && !pod.host_network
+                && !self.has_own(pod.workload)
                 && !pod.finishes
                 && pod.life.is_settled(at_ms)
         };
@@ -413,7 +484,7 @@ impl Schedule<'_> {
             .collect()
     }
 
-    fn homes(&self, workload: usize) -> Vec<usize> {
+    pub(super) fn homes(&self, workload: usize) -> Vec<usize> {
         let on = &self.scenario.workloads[workload].on;
         let nodes = self.scenario.nodes.iter().enumerate();
         nodes
