@@ -63,7 +63,7 @@ sdks: $(OSS_VENV)/installed $(INSTALLED_SDK) $(CLOUD_VENV)/installed $(WRITERS_V
 test-kube: ## the watch of a cluster against a real kube-apiserver and etcd; as root on Debian, builds for minutes once
 	tests/kube/build $(KUBE)
 	FLOWAUDIT_KUBE_APISERVER=$(KUBE)/kube-apiserver FLOWAUDIT_ETCD=etcd FLOWAUDIT_ETCDCTL=etcdctl \
-		cargo test --locked -p flowaudit-ingest --test apiserver
+		cargo test --locked -p flowaudit-ingest -p flowaudit --test apiserver --test kube
 
 $(WEED_VENV)/installed:
 	$(PYTHON) -m venv $(WEED_VENV)

@@ -17,6 +17,7 @@ mod fake_kube;
 mod history;
 #[path = "../kubernetes/scenario.rs"]
 mod scenario;
+#[expect(dead_code, reason = "the tests of the binary log in otherwise, too")]
 mod server;
 mod ways_in;
 

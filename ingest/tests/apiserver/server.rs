@@ -19,6 +19,8 @@ use crate::scenario::Cluster;
 pub(crate) const ADMIN: &str = "t0ken-of-the-admin";
 /// That of the service account of docs/kubernetes/rbac.yaml.
 pub(crate) const WATCHER: &str = "t0ken-of-the-watcher";
+/// What the documentation asks for.
+pub(crate) const RIGHTS: &str = include_str!("../../../docs/kubernetes/rbac.yaml");
 /// A busy machine takes its time.
 const READY_WITHIN: Duration = Duration::from_secs(180);
 
@@ -150,6 +152,36 @@ impl Server {
         let path = self.path(name);
         write_kubeconfig(&path, self.port, user, self.dir.path());
         path
+    }
+
+    /// Where it listens on loopback.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Applies these documents as `kubectl create -f` would.
+    pub(crate) fn apply(&self, text: &str) {
+        let documents: Vec<Value> = serde_saphyr::from_multiple(text).unwrap();
+        for document in documents {
+            let group = document["apiVersion"].as_str().unwrap();
+            let root = match group {
+                "v1" => "/api/v1".to_owned(),
+                group => format!("/apis/{group}"),
+            };
+            let kind = document["kind"].as_str().unwrap().to_lowercase();
+            let path = match document["metadata"]["namespace"].as_str() {
+                Some(namespace) => format!("{root}/namespaces/{namespace}/{kind}s"),
+                None => format!("{root}/{kind}s"),
+            };
+            self.call("POST", &path, &document);
+        }
+    }
+
+    /// What the server answers to a GET of somebody who logs in like this.
+    pub(crate) fn ask_as(&self, user: &Value, path: &str) -> Result<String, kube::Error> {
+        let client = client(&self.runtime, &self.kubeconfig_of("somebody", user));
+        let request = Request::get(path).body(Vec::new()).unwrap();
+        self.runtime.block_on(client.request_text(request))
     }
 
     /// A file of this server.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::common::{Listening, Taken, short};
 use crate::scenario::{Cluster, prepare, settings};
-use crate::server::{Server, WATCHER};
+use crate::server::{RIGHTS, Server, WATCHER};
 
 fn settings_of(server: &Server, kubeconfig: &Path) -> WatchSettings {
     let mut settings = settings(server);
@@ -29,31 +29,11 @@ fn once(mut settings: WatchSettings) -> (Taken, Result<(), String>) {
     (taken, ended)
 }
 
-/// Applies the file as `kubectl create -f` would.
-fn apply(server: &Server, file: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
-    let text = std::fs::read_to_string(path).unwrap();
-    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
-    for document in documents {
-        let group = document["apiVersion"].as_str().unwrap();
-        let root = match group {
-            "v1" => "/api/v1".to_owned(),
-            group => format!("/apis/{group}"),
-        };
-        let kind = document["kind"].as_str().unwrap().to_lowercase();
-        let path = match document["metadata"]["namespace"].as_str() {
-            Some(namespace) => format!("{root}/namespaces/{namespace}/{kind}s"),
-            None => format!("{root}/{kind}s"),
-        };
-        server.call("POST", &path, &document);
-    }
-}
-
 #[test]
 fn the_rights_of_the_documentation_are_enough_and_no_more() {
     let server = Server::start();
     prepare(&server);
-    apply(&server, "docs/kubernetes/rbac.yaml");
+    server.apply(RIGHTS);
     let kubeconfig = server.kubeconfig_of("watcher", &json!({"token": WATCHER}));
     let mut settings = settings_of(&server, &kubeconfig);
     settings.lease = Some(LeaseSettings {

@@ -33,7 +33,7 @@ pub(crate) const DEFINITION: &str = r#"{"apiVersion": "apiextensions.k8s.io/v1",
     "versions": [{"name": "v2", "served": true, "storage": true,
       "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}}"#;
 const OF_CILIUM: &str = "/apis/cilium.io/v2/namespaces/shop/ciliumnetworkpolicies";
-const PODS: &str = "/api/v1/namespaces/shop/pods";
+pub(crate) const PODS: &str = "/api/v1/namespaces/shop/pods";
 pub(crate) const POLICIES: &str = "/apis/networking.k8s.io/v1/namespaces/shop/networkpolicies";
 
 pub(crate) fn create_pod(cluster: &dyn Cluster, name: &str, addr: &str) {
