@@ -4,6 +4,7 @@
 //! runs this.
 #![cfg(test)]
 
+mod chain;
 #[path = "../../ingest/tests/kubernetes/common.rs"]
 #[expect(dead_code, reason = "the tests against the fake use all of it")]
 mod common;
@@ -14,6 +15,8 @@ mod common;
 #[path = "../../ingest/tests/fake_kube/mod.rs"]
 mod fake_kube;
 mod in_cluster;
+mod lives;
+mod questions;
 #[path = "../it/running.rs"]
 mod running;
 #[expect(dead_code, reason = "the story is told by the tests of the library")]
@@ -21,6 +24,7 @@ mod running;
 mod scenario;
 #[path = "../../ingest/tests/apiserver/server.rs"]
 mod server;
+mod story;
 
 use std::path::Path;
 
