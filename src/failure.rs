@@ -115,9 +115,9 @@ impl From<AnalyzeError> for Failure {
         let help = error.help();
         match error {
             AnalyzeError::Lake(error) => error.into(),
-            AnalyzeError::UnknownParty { .. } | AnalyzeError::UncertainParty { .. } => {
-                Failure::usage(error, help)
-            }
+            AnalyzeError::UnknownParty { .. }
+            | AnalyzeError::PartyOfSeveralClusters { .. }
+            | AnalyzeError::UncertainParty { .. } => Failure::usage(error, help),
             AnalyzeError::Value { .. } | AnalyzeError::Coverage { .. } => {
                 Failure::outside(error, help)
             }

@@ -20,6 +20,7 @@ use crate::identify::{Book, Doubt, Stretch, neighbourhood};
 use crate::judge::Judge;
 use crate::observe::Observed;
 use crate::orient::Evidence;
+use crate::parties::Parties;
 
 /// One end of an edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,6 +58,8 @@ pub enum Party {
 /// What makes an edge this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EdgeKey {
+    /// Number of the VPC whose interfaces logged it, see [`Parties::vpc`].
+    pub vpc: u32,
     /// The end that opened the connections.
     pub client: Party,
     /// The other end.
@@ -237,7 +240,13 @@ impl Edges {
     }
 
     /// The rows of the hour, in an order that depends on nothing but records and inventory.
-    pub fn rows(&self, hour: Hour, book: &Book, judge: &Judge<'_>) -> Vec<EdgeRow> {
+    pub fn rows(
+        &self,
+        hour: Hour,
+        book: &Book,
+        judge: &Judge<'_>,
+        parties: &Parties,
+    ) -> Vec<EdgeRow> {
         let outside = self.outside.values().flat_map(|outsiders| &outsiders.edges);
         let outside = outside.map(|(key, (sums, count))| (key, sums, *count));
         let inside = self
@@ -248,12 +257,12 @@ impl Edges {
         let order = Order::new(edges.iter().map(|(key, ..)| *key), judge);
         let mut edges: Vec<_> = edges
             .into_iter()
-            .map(|edge| (order.of(edge.0), edge))
+            .map(|edge| ((order.of(edge.0), parties.vpc(edge.0.vpc)), edge))
             .collect();
         edges.sort_unstable_by_key(|(order, _)| *order);
         edges
             .into_iter()
-            .map(|(_, (key, sums, count))| row(hour, key, sums, count, book, judge))
+            .map(|((_, vpc), (key, sums, count))| row(hour, key, vpc, sums, count, book, judge))
             .collect()
     }
 }
@@ -356,6 +365,7 @@ struct PartyColumns {
 fn party_columns(
     party: Party,
     end: usize,
+    vpc: Option<&str>,
     sums: &EdgeSums,
     count: AddressCount,
     book: &Book,
@@ -405,7 +415,7 @@ fn party_columns(
                 _ => "inventory",
             };
             let candidates = match identity.kind.as_str() {
-                "node" => book.candidates(address, seen, Some(&identity.cluster)),
+                "node" => book.candidates(address, vpc, seen, Some(&identity.cluster)),
                 _ => Vec::new(),
             };
             PartyColumns {
@@ -428,7 +438,7 @@ fn party_columns(
             ..of_range(range, net.to_string())
         },
         Party::Unclear { doubt, address } => PartyColumns {
-            candidates: book.candidates(address, seen, None),
+            candidates: book.candidates(address, vpc, seen, None),
             ..nameless(doubt.kind(), address.to_string(), doubt.as_str())
         },
     }
@@ -443,17 +453,19 @@ fn list(names: &[String]) -> Option<String> {
 fn row(
     hour: Hour,
     key: &EdgeKey,
+    vpc: Option<&str>,
     sums: &EdgeSums,
     count: AddressCount,
     book: &Book,
     judge: &Judge<'_>,
 ) -> EdgeRow {
-    let client = party_columns(key.client, 0, sums, count, book);
-    let server = party_columns(key.server, 1, sums, count, book);
+    let client = party_columns(key.client, 0, vpc, sums, count, book);
+    let server = party_columns(key.server, 1, vpc, sums, count, book);
     let judged = judge.judged(key.judged);
     let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     EdgeRow {
         hour_us: hour.start_us(),
+        vpc_id: vpc.map(str::to_owned),
         client_kind: client.kind,
         client_cluster: client.cluster,
         client_namespace: client.namespace,
@@ -536,6 +548,7 @@ mod tests {
 
     fn key(n: u32) -> EdgeKey {
         EdgeKey {
+            vpc: 0,
             client: Party::External {
                 range: None,
                 address: IpAddr::V4((0xc633_0000 + n).into()),

@@ -44,6 +44,17 @@ pub enum AnalyzeError {
         at: String,
     },
 
+    /// A pod whose name is one in several clusters.
+    #[error("`{party}` was in several clusters at {at}: {}", clusters.join(", "))]
+    PartyOfSeveralClusters {
+        /// As it was asked for.
+        party: String,
+        /// The instant, RFC 3339.
+        at: String,
+        /// Names of the clusters.
+        clusters: Vec<String>,
+    },
+
     /// An address whose holder at that time is not certain.
     #[error("it is not certain who held `{party}` at {at}: {reason}")]
     UncertainParty {
@@ -72,6 +83,9 @@ impl AnalyzeError {
                 "name a pod as `namespace/name`, or import an inventory that covers that time with `flowaudit inventory import`"
                     .into(),
             ),
+            AnalyzeError::PartyOfSeveralClusters { .. } => {
+                Some("say which one is meant with `--cluster NAME`, or ask with the pod's address".into())
+            }
             AnalyzeError::UncertainParty { .. } => {
                 Some("see `flowaudit inventory who ADDR --at T`, and ask with a pod's name instead".into())
             }

@@ -1,5 +1,6 @@
 //! One question about the past: what did the declared policies mean for a connection at an instant?
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -25,6 +26,8 @@ pub struct Question<'q> {
     pub from: &'q str,
     /// `namespace/pod` or an address.
     pub to: &'q str,
+    /// In which cluster pods are meant; without it a name must be one in a single cluster.
+    pub cluster: Option<&'q str>,
     /// Port at the server.
     pub port: u16,
     /// Protocol.
@@ -72,8 +75,8 @@ pub fn explain_at(
     let timeline = inventory.timeline(instant, settings);
     let worlds = timeline.worlds(timeline.span(instant).last);
     let (from, to) = (
-        end(&book, question.from, instant)?,
-        end(&book, question.to, instant)?,
+        end(&book, question, question.from)?,
+        end(&book, question, question.to)?,
     );
     // A Service that is asked for by its address is looked up where the other end is.
     let world_of = |end: &End, other: &End| match end.cluster.as_str() {
@@ -160,9 +163,13 @@ fn party<'a>(who: &'a Who, cluster: &'a Cluster) -> Party<'a> {
     }
 }
 
-fn end(book: &Book, text: &str, at: Stretch) -> Result<End, AnalyzeError> {
+fn end(book: &Book, question: &Question<'_>, text: &str) -> Result<End, AnalyzeError> {
+    let at = Stretch {
+        from: question.at_us,
+        to: question.at_us,
+    };
     let Ok(address) = text.parse::<IpAddr>() else {
-        return pod_named(book, text, at);
+        return pod_named(book, question.cluster, text, at);
     };
     let address = address.to_canonical();
     match book.held(address, None, at) {
@@ -200,14 +207,22 @@ fn end(book: &Book, text: &str, at: Stretch) -> Result<End, AnalyzeError> {
     }
 }
 
-fn pod_named(book: &Book, text: &str, at: Stretch) -> Result<End, AnalyzeError> {
+fn pod_named(
+    book: &Book,
+    cluster: Option<&str>,
+    text: &str,
+    at: Stretch,
+) -> Result<End, AnalyzeError> {
     let unknown = || AnalyzeError::UnknownParty {
         party: text.into(),
         at: rfc3339(at.from),
     };
     let (namespace, name) = text.split_once('/').ok_or_else(unknown)?;
     let rows = book.rows().iter().filter(|row| {
-        row.kind == "pod" && row.namespace.as_deref() == Some(namespace) && row.name == name
+        row.kind == "pod"
+            && row.namespace.as_deref() == Some(namespace)
+            && row.name == name
+            && cluster.is_none_or(|cluster| row.cluster == cluster)
     });
     let possibly = |row: &&EndpointRow| {
         Stretch::core_and_outer(
@@ -220,15 +235,18 @@ fn pod_named(book: &Book, text: &str, at: Stretch) -> Result<End, AnalyzeError> 
         .touches(at)
     };
     let rows: Vec<&EndpointRow> = rows.filter(possibly).collect();
-    let latest = rows.iter().max_by_key(|row| row.valid_from_us);
-    let row = latest.ok_or_else(unknown)?;
-    if rows.iter().any(|other| other.cluster != row.cluster) {
-        return Err(AnalyzeError::UncertainParty {
+    let clusters: BTreeSet<&String> = rows.iter().map(|row| &row.cluster).collect();
+    if clusters.len() > 1 {
+        return Err(AnalyzeError::PartyOfSeveralClusters {
             party: text.into(),
             at: rfc3339(at.from),
-            reason: "pods of several clusters have that name, ask by an address".into(),
+            clusters: clusters.into_iter().cloned().collect(),
         });
     }
+    let row = rows
+        .into_iter()
+        .max_by_key(|row| row.valid_from_us)
+        .ok_or_else(unknown)?;
     let pod = pod_of(row);
     let address = pod.addresses.first().copied();
     Ok(End {

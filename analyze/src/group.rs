@@ -210,6 +210,8 @@ impl Group {
     ) -> EdgeKey {
         let part = self.with_evidence(n);
         let (client, server, port) = client_and_server(&part, forward);
+        // That of the records, so of both ends.
+        let vpc = context.parties.address_of(client).vpc;
         let (client, server) = (context.end(client), context.end(server));
         let observed = context.observe(&part, forward);
         let (judged, port) = match (client.held, server.held) {
@@ -237,6 +239,7 @@ impl Group {
             }
         };
         EdgeKey {
+            vpc,
             client: client.party(),
             server: server.party(),
             port,

@@ -274,7 +274,7 @@ pub fn analyse_hour(
         });
     }
     coverage.check(hour, scan.records())?;
-    let mut edges = edges.rows(hour, book, &judge);
+    let mut edges = scan.with_parties(|parties, _| edges.rows(hour, book, &judge, parties));
     name_backends(&mut edges, &inventory.objects, settings.apart_us());
     let node_ports = legs::node_ports(timeline.services(), timeline.inhabitants());
     if !node_ports.is_empty() || edges.iter().any(|edge| edge.client_kind == NAT_GATEWAY) {

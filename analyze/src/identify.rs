@@ -422,17 +422,18 @@ impl Book {
             .any(|open| open.from <= open.to && gaps.touch(open))
     }
 
-    /// Names of those whom `address` possibly belonged to at some instant of `window`: `namespace/pod` for pods, at most
-    /// [`CANDIDATES_MAX`] of them, in order. Of a node of the cluster `of_host`, those of pods on its network.
+    /// Names of those whom `address` (in `vpc`, where known) possibly belonged to at some instant of `window`:
+    /// `namespace/pod` for pods, at most [`CANDIDATES_MAX`] of them, in order. Of a node of the cluster `of_host`, those of pods on its network.
     pub fn candidates(
         &self,
         address: IpAddr,
+        vpc: Option<&str>,
         window: Stretch,
         of_host: Option<&str>,
     ) -> Vec<String> {
         let held = self.by_address.get(&address);
         let held = held.map_or(&[][..], Vec::as_slice).iter();
-        let touching = held.filter(|one| one.reach.touches(window));
+        let touching = held.filter(|one| one.reach.touches(window) && self.same_vpc(one, vpc));
         let names = touching.filter_map(|one| {
             let row = self.row(one.row);
             let wanted = match one.rank {

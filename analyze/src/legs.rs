@@ -259,6 +259,7 @@ mod tests {
         let text = String::new;
         EdgeRow {
             hour_us: 0,
+            vpc_id: None,
             client_kind: client.0.into(),
             client_cluster: None,
             client_namespace: (client.0 == "pod").then(|| "shop".to_owned()),

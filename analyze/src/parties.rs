@@ -18,8 +18,8 @@ const HASHER: foldhash::fast::FixedState = foldhash::fast::FixedState::with_seed
 pub struct Address {
     /// The address.
     pub address: IpAddr,
-    /// The VPC of the records; part of what makes the address this one.
-    pub vpc: Option<String>,
+    /// Number of the VPC of the records, see [`Parties::vpc`]; part of what makes the address this one.
+    pub vpc: u32,
     /// Stable hash of address and VPC.
     pub hash: u64,
     /// Instants at which its holder may change; empty for most.
@@ -80,7 +80,7 @@ impl Known<'_> {
 pub struct Parties {
     addresses: Vec<Address>,
     holdings: Vec<Holding>,
-    /// VPCs met so far, none among them.
+    /// VPCs met so far; records that name none have a number, too.
     vpcs: Vec<Option<String>>,
     /// By IPv4 address and number of its VPC.
     found_v4: HashMap<u64, Found, foldhash::fast::FixedState>,
@@ -169,6 +169,11 @@ impl Parties {
         address.cuts.is_empty() && !address.torn
     }
 
+    /// The VPC with that number; numbers are given in the order in which threads meet them.
+    pub fn vpc(&self, number: u32) -> Option<&str> {
+        self.vpcs.get(number as usize)?.as_deref()
+    }
+
     /// The address with that number.
     pub fn address_at(&self, number: u32) -> &Address {
         &self.addresses[number as usize]
@@ -242,11 +247,10 @@ impl Parties {
 
     fn note(&mut self, address: IpAddr, of_vpc: u32, known: &Known<'_>) -> Found {
         let number = self.addresses.len() as u32;
-        let vpc = self.vpcs[of_vpc as usize].clone();
         self.addresses.push(Address {
             address,
-            hash: HASHER.hash_one((address, vpc.as_deref())),
-            vpc,
+            hash: HASHER.hash_one((address, self.vpc(of_vpc))),
+            vpc: of_vpc,
             cuts: known.book.cuts(address, known.within),
             whole: 0,
             torn: false,
@@ -275,7 +279,7 @@ impl Parties {
     ) -> u32 {
         let asked = &mut self.addresses[address as usize];
         asked.torn |= on != Site::ANYWHERE;
-        let vpc = asked.vpc.as_deref();
+        let vpc = self.vpcs[asked.vpc as usize].as_deref();
         let held = known.book.held_on(asked.address, vpc, window, on);
         let next = self.holdings.len() as u32;
         let number = *self.slices.entry((address, held.clone())).or_insert(next);

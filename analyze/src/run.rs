@@ -11,7 +11,7 @@ use flowaudit_lake::{Date, Hour, Lake, Partition, Snapshot, Table, read};
 
 use crate::coverage::Coverage;
 use crate::error::AnalyzeError;
-use crate::finding::{self, FindingsOfDay, WorkloadLabels, missing_default_deny};
+use crate::finding::{self, FindingsOfDay, Workloads, missing_default_deny};
 use crate::gaps::Gaps;
 use crate::hour::{Inventory, Unit, analyse_hour};
 use crate::identify::{Book, Stretch};
@@ -75,7 +75,7 @@ pub fn run(
     };
     let inventory = Inventory::read(lake, &snapshot, within)?;
     let book = inventory.book(settings);
-    let labels = WorkloadLabels::new(&inventory.endpoints);
+    let workloads = Workloads::new(&inventory.endpoints);
     let mut by_day: BTreeMap<Date, Vec<Hour>> = BTreeMap::new();
     for hour in hours {
         by_day.entry(hour.date()).or_default().push(hour);
@@ -92,7 +92,7 @@ pub fn run(
             snapshot: &snapshot,
             inventory: &inventory,
             book: &book,
-            labels: &labels,
+            workloads: &workloads,
         };
         day.analyse(date, &due, &mut summary, &mut |hour, summary: &Summary| {
             progress(Progress {
@@ -137,7 +137,7 @@ struct Day<'a> {
     snapshot: &'a Snapshot,
     inventory: &'a Inventory,
     book: &'a Book,
-    labels: &'a WorkloadLabels,
+    workloads: &'a Workloads,
 }
 
 impl Day<'_> {
@@ -162,7 +162,7 @@ impl Day<'_> {
                 // The day's findings rest on the edges of all its hours.
                 batch.expect_unchanged(Table::Edges, partition);
                 for edge in read::rows_in::<EdgeRow>(self.lake, self.snapshot, partition)? {
-                    findings.add(&edge, self.labels);
+                    findings.add(&edge, self.workloads);
                 }
                 continue;
             }
@@ -172,7 +172,7 @@ impl Day<'_> {
                 analyse_hour(self.lake, &unit, self.inventory, self.book, self.settings)?;
             for edge in &analysed.edges {
                 summary.flows_until_us = summary.flows_until_us.max(Some(edge.last_seen_us));
-                findings.add(edge, self.labels);
+                findings.add(edge, self.workloads);
             }
             batch.replace(Table::Edges, partition);
             batch.write_rows(partition, &analysed.edges)?;
@@ -184,7 +184,7 @@ impl Day<'_> {
             summary.coverage.merge(&analysed.coverage);
             summary.hours.push(hour);
         }
-        let mut rows = findings.rows(self.labels);
+        let mut rows = findings.rows(self.workloads);
         if let Some(at_us) = findings.last_us() {
             let instant = Stretch {
                 from: at_us,
@@ -194,7 +194,7 @@ impl Day<'_> {
             for (cluster, world) in timeline.worlds(timeline.span(instant).last).iter() {
                 let endpoints = self.inventory.endpoints.iter();
                 let here = endpoints.filter(|row| row.cluster == cluster);
-                rows.extend(missing_default_deny(here, world, at_us));
+                rows.extend(missing_default_deny(here, world, self.workloads, at_us));
             }
         }
         finding::sort(&mut rows);

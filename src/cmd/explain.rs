@@ -29,6 +29,7 @@ use crate::when::{self, When, rfc3339};
 #[command(after_help = "\
 Examples:
   flowaudit explain --from shop/cart-7d9f --to shop/redis-0 --port 6379 --at 2026-11-23T08:30:00Z
+  flowaudit explain --from shop/cart-7d9f --to shop/redis-0 --port 6379 --cluster production
   flowaudit explain --from 10.0.3.7 --to 198.51.100.7 --port 443
   flowaudit explain --from shop/cart-7d9f --to shop/redis-0 --port 6379 --security-groups sg/ interfaces.json
   flowaudit explain --inventory manifests/ --probes probes.jsonl -o ndjson")]
@@ -59,7 +60,7 @@ pub(crate) struct Explain {
     #[arg(long, value_name = "FILE", requires = "inventory", conflicts_with_all = ["from", "to", "port", "protocol", "at"])]
     probes: Option<PathBuf>,
     #[command(flatten)]
-    cluster: settings::Heeds<settings::Placed>,
+    cluster: settings::Heeds<settings::Asked>,
 }
 
 #[derive(Serialize)]
@@ -172,6 +173,7 @@ impl Explain {
         let question = Question {
             from,
             to,
+            cluster: settings.cluster_if_set(),
             port,
             protocol: self.protocol,
             at_us: when::or_now(self.at, Utc::now()).timestamp_micros(),

@@ -48,6 +48,15 @@ impl Choice for Placed {
     const IDS: &'static [&'static str] = &["engine", "ranges"];
 }
 
+/// The same, and which cluster is meant.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked;
+
+impl Choice for Asked {
+    type Of = Cluster;
+    const IDS: &'static [&'static str] = &["cluster-name", "engine", "ranges"];
+}
+
 /// Where addresses of nobody belong to a cluster.
 #[derive(Debug, Clone)]
 pub(crate) struct Ranges;

@@ -63,7 +63,7 @@ pub(crate) struct Everywhere {
 #[group(skip)]
 #[command(next_help_heading = "Cluster")]
 pub(crate) struct Cluster {
-    /// Name of the cluster the inventory is from [default: default]
+    /// Name of the cluster [default: default; of a question: any]
     #[arg(
         id = "cluster-name",
         long = "cluster",

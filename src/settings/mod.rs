@@ -31,7 +31,7 @@ use ipnet::IpNet;
 pub(crate) use self::cloud::Cloud;
 pub(crate) use self::fail_on::FailOn;
 use self::file::File;
-pub(crate) use self::heeds::{Enforced, Heeds, Identified, Placed, Ranges, Whose};
+pub(crate) use self::heeds::{Asked, Enforced, Heeds, Identified, Placed, Ranges, Whose};
 pub(crate) use self::keys::{Analyze, Cluster, Everywhere, Fail, Ingest};
 pub(crate) use self::place::Place;
 pub(crate) use self::shipped::Shipped;
@@ -285,6 +285,12 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// The cluster, if one was named.
+    pub(crate) fn cluster_if_set(&self) -> Option<&str> {
+        let is_set = self.origins.of("cluster.name") != "default";
+        is_set.then_some(self.cluster.as_str())
+    }
+
     /// Opens the lake, which must be there.
     pub(crate) fn open_lake(&self) -> Result<Lake, Failure> {
         self.lake.open()

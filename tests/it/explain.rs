@@ -215,3 +215,35 @@ fn security_groups_stand_beside_the_policies() {
         )
         .check(3, &["broken.json:1"]);
 }
+
+/// Two clusters with the same names: which one is meant must be said, and only its policies count.
+#[test]
+fn a_pod_is_one_of_the_cluster_that_is_named() {
+    let place = Place::new();
+    place.write("a.json", world().to_string());
+    let mut other = world();
+    let items = other["items"].as_array_mut().unwrap();
+    items.retain(|item| item["kind"] != "NetworkPolicy");
+    for item in items.iter_mut().filter(|item| item["kind"] == "Pod") {
+        let address = item["status"]["podIPs"][0]["ip"].as_str().unwrap();
+        item["status"]["podIPs"][0]["ip"] = address.replace("10.0.", "10.7.").into();
+    }
+    place.write("b.json", other.to_string());
+    for (name, file) in [("a", "a.json"), ("b", "b.json")] {
+        let import = ["inventory", "import", file, "--cluster", name, "--at", AT];
+        place.run(&import).check(0, &[]);
+    }
+    let asked = ["explain", "--from", "shop/client", "--to", "shop/server"];
+    let rest = ["--port", "80", "--at", AT];
+    place.run(&[&asked[..], &rest].concat()).check(
+        2,
+        &[
+            "`shop/client` was in several clusters",
+            "a, b",
+            "--cluster NAME",
+        ],
+    );
+    let tier =
+        |cluster| ask(&place, "shop/server", &["--cluster", cluster])["ingress"]["tier"].clone();
+    assert_eq!((tier("a"), tier("b")), (json!("policy"), json!("default")));
+}

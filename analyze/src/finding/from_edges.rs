@@ -6,7 +6,7 @@ use flowaudit_lake::table::edges::EdgeRow;
 use flowaudit_lake::table::findings::FindingRow;
 
 use super::remedy::{self, Direction, Observed};
-use super::{Detection, Evidence, Statement, Subject, Totals, WorkloadLabels, keep};
+use super::{Detection, Evidence, Statement, Subject, Totals, Workloads, keep};
 use crate::classify::Class;
 use crate::judge::{Reasons, SideSummary};
 
@@ -43,7 +43,7 @@ impl FindingsOfDay {
     }
 
     /// Adds an edge. Edges of a day may come in any number of calls, hours in order.
-    pub fn add(&mut self, edge: &EdgeRow, labels: &WorkloadLabels) {
+    pub fn add(&mut self, edge: &EdgeRow, workloads: &Workloads) {
         self.last_us = self.last_us.max(Some(edge.last_seen_us));
         let Some(class) = Class::from_word(&edge.class) else {
             return;
@@ -68,27 +68,30 @@ impl FindingsOfDay {
                 between(Detection::PolicyNotEnforced),
                 edge,
                 &reasons,
-                labels,
+                workloads,
             ),
-            Class::BlockedAttempt => {
-                self.collect(between(Detection::BlockedAttempt), edge, &reasons, labels)
-            }
+            Class::BlockedAttempt => self.collect(
+                between(Detection::BlockedAttempt),
+                edge,
+                &reasons,
+                workloads,
+            ),
             Class::SecurityGroupContradictsPolicy => {
                 self.collect(
                     between(Detection::SecurityGroupContradictsPolicy),
                     edge,
                     &reasons,
-                    labels,
+                    workloads,
                 );
             }
             Class::Unprotected => {
                 if open(|reasons| &reasons.ingress) {
                     let about = alone(Detection::UnprotectedIngress, None, Some(server.clone()));
-                    self.collect(about, edge, &reasons, labels);
+                    self.collect(about, edge, &reasons, workloads);
                 }
                 if open(|reasons| &reasons.egress) {
                     let about = alone(Detection::UnprotectedEgress, Some(client.clone()), None);
-                    self.collect(about, edge, &reasons, labels);
+                    self.collect(about, edge, &reasons, workloads);
                 }
             }
             _ => {}
@@ -112,11 +115,11 @@ impl FindingsOfDay {
     }
 
     /// The findings.
-    pub fn rows(&self, labels: &WorkloadLabels) -> Vec<FindingRow> {
+    pub fn rows(&self, workloads: &Workloads) -> Vec<FindingRow> {
         self.found
             .iter()
             .map(|(about, collected)| {
-                self.statement(about, collected, labels)
+                self.statement(about, collected, workloads)
                     .into_row(collected.totals)
             })
             .collect()
@@ -127,7 +130,7 @@ impl FindingsOfDay {
         about: About,
         edge: &EdgeRow,
         reasons: &Option<Reasons>,
-        labels: &WorkloadLabels,
+        workloads: &Workloads,
     ) {
         let detection = about.detection;
         let collected = self.found.entry(about).or_default();
@@ -154,17 +157,17 @@ impl FindingsOfDay {
         match detection {
             Detection::UnprotectedIngress => keep(
                 &mut evidence.peers,
-                format!("{} → {service}", Subject::client(edge).display()),
+                format!("{} → {service}", workloads.name(&Subject::client(edge))),
             ),
             Detection::UnprotectedEgress => keep(
                 &mut evidence.peers,
-                format!("→ {} {service}", Subject::server(edge).display()),
+                format!("→ {} {service}", workloads.name(&Subject::server(edge))),
             ),
             _ => {
                 let externals = [Subject::client(edge), Subject::server(edge)]
                     .into_iter()
                     .filter(|end| end.kind == "external");
-                externals.for_each(|end| keep(&mut evidence.peers, end.display()));
+                externals.for_each(|end| keep(&mut evidence.peers, workloads.name(&end)));
             }
         }
         // A side is enforced on the node of its pod; where none denies, both nodes may matter.
@@ -208,9 +211,8 @@ impl FindingsOfDay {
                 (concerned, kind.as_str(), namespace, name)
             {
                 let cluster = cluster.as_deref().unwrap_or_default();
-                evidence.clusters.insert(cluster.to_owned());
                 keep(&mut evidence.pods, format!("{namespace}/{name}"));
-                let node = labels.node_of(cluster, namespace, name);
+                let node = workloads.node_of(cluster, namespace, name);
                 if let Some(node) = node.filter(|_| enforces) {
                     keep(&mut evidence.nodes, node.to_owned());
                 }
@@ -250,15 +252,14 @@ impl FindingsOfDay {
         }
     }
 
-    fn statement(
-        &self,
-        about: &About,
-        collected: &Collected,
-        labels: &WorkloadLabels,
-    ) -> Statement {
+    fn statement(&self, about: &About, collected: &Collected, workloads: &Workloads) -> Statement {
         let evidence = &collected.evidence;
-        let name =
-            |subject: &Option<Subject>| subject.as_ref().map(Subject::display).unwrap_or_default();
+        let name = |subject: &Option<Subject>| {
+            subject
+                .as_ref()
+                .map(|subject| workloads.name(subject))
+                .unwrap_or_default()
+        };
         let (client, server) = (name(&about.client), name(&about.server));
         let service = about
             .port
@@ -326,12 +327,12 @@ impl FindingsOfDay {
             aspect: "",
             title,
             explanation,
-            remedy: self.remedy(about, collected, labels),
+            remedy: self.remedy(about, collected, workloads),
             evidence: evidence.clone(),
         }
     }
 
-    fn remedy(&self, about: &About, collected: &Collected, labels: &WorkloadLabels) -> String {
+    fn remedy(&self, about: &About, collected: &Collected, workloads: &Workloads) -> String {
         let nothing = Observed::new();
         let used = |subject: &Subject, direction| {
             self.used
@@ -343,34 +344,34 @@ impl FindingsOfDay {
                 server,
                 Direction::Ingress,
                 used(server, Direction::Ingress),
-                labels,
+                workloads,
             ),
             (Detection::UnprotectedEgress, Some(client), _) => remedy::admit_observed(
                 client,
                 Direction::Egress,
                 used(client, Direction::Egress),
-                labels,
+                workloads,
             ),
             (Detection::PolicyNotEnforced, Some(client), Some(server)) => {
                 let enforce = format!(
                     "# Make the policy hold: check enforcement{} (Terway: `disable_network_policy` in ConfigMap\n# kube-system/eni-config, exclusive-ENI node pools, the policy agent's health).\n",
                     nodes(&collected.evidence, " on nodes ")
                 );
-                enforce + &if_wanted(about, collected, client, server, labels)
+                enforce + &if_wanted(about, collected, client, server, workloads)
             }
             (Detection::BlockedAttempt, Some(client), Some(server)) => {
                 format!(
                     "# Nothing to do if {} has no business there; otherwise find out what makes it try.\n{}",
-                    client.display(),
-                    if_wanted(about, collected, client, server, labels)
+                    workloads.name(client),
+                    if_wanted(about, collected, client, server, workloads)
                 )
             }
             (Detection::SecurityGroupContradictsPolicy, Some(client), Some(server)) => format!(
                 "# Either allow {} {} from {} in the security group and network ACL of {}, or remove\n# the rule from the NetworkPolicy named above: the two should say the same.\n",
                 about.protocol.map(protocol_word).unwrap_or_default(),
                 about.port.unwrap_or_default(),
-                client.display(),
-                server.display()
+                workloads.name(client),
+                workloads.name(server)
             ),
             _ => String::new(),
         }
@@ -383,7 +384,7 @@ fn if_wanted(
     collected: &Collected,
     client: &Subject,
     server: &Subject,
-    labels: &WorkloadLabels,
+    workloads: &Workloads,
 ) -> String {
     let port = (
         about.port.unwrap_or_default(),
@@ -401,7 +402,7 @@ fn if_wanted(
         // Of findings with two ends, the peers in the evidence are the networks of the external one.
         let networks = &collected.evidence.peers;
         text.push_str(&remedy::admit_peer(
-            subject, *direction, peer, networks, port, labels,
+            subject, *direction, peer, networks, port, workloads,
         ));
     }
     text

@@ -17,7 +17,7 @@ use flowaudit_lake::table::findings::FindingRow;
 use flowaudit_rules::policy;
 
 use super::remedy::{Direction, default_deny};
-use super::{Detection, Evidence, Statement, Subject, Totals, keep};
+use super::{Detection, Evidence, Statement, Subject, Totals, Workloads, keep};
 use crate::judge::pod_of;
 use crate::worlds::World;
 
@@ -25,6 +25,7 @@ use crate::worlds::World;
 pub fn missing_default_deny<'r>(
     rows: impl IntoIterator<Item = &'r EndpointRow>,
     world: &World,
+    workloads: &Workloads,
     at_us: i64,
 ) -> Vec<FindingRow> {
     let mut open: BTreeMap<(&str, &str, Direction), (Evidence, BTreeSet<&str>)> = BTreeMap::new();
@@ -44,7 +45,6 @@ pub fn missing_default_deny<'r>(
                 let about = (row.cluster.as_str(), namespace, direction);
                 let (evidence, pods) = open.entry(about).or_default();
                 pods.insert(&row.name);
-                evidence.clusters.insert(row.cluster.clone());
                 keep(&mut evidence.pods, format!("{namespace}/{}", row.name));
             }
         }
@@ -59,16 +59,18 @@ pub fn missing_default_deny<'r>(
         } else {
             ("are", "pods")
         };
+        let server = Subject::namespace(cluster, namespace);
+        let name = workloads.name(&server);
         Statement {
             detection: Detection::DefaultDenyMissing,
             client: None,
-            server: Some(Subject::namespace(cluster, namespace)),
+            server: Some(server),
             port: None,
             protocol: None,
             aspect: direction.as_str(),
-            title: format!("namespace {namespace}: no default deny for {}", direction.as_str()),
+            title: format!("{name}: no default deny for {}", direction.as_str()),
             explanation: format!(
-                "{number} {pods} of namespace {namespace} {are} not isolated for {} by any NetworkPolicy, so everything is allowed in that direction",
+                "{number} {pods} of {name} {are} not isolated for {} by any NetworkPolicy, so everything is allowed in that direction",
                 direction.as_str()
             ),
             remedy: default_deny(namespace, direction),

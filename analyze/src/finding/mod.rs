@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 pub use from_edges::FindingsOfDay;
 pub use missing_default_deny::missing_default_deny;
-pub use workload::{Subject, WorkloadLabels};
+pub use workload::{Subject, Workloads};
 
 /// How bad it is if the finding is right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -118,9 +118,6 @@ pub struct Evidence {
     /// Peers on the other side, with port and protocol.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub peers: BTreeSet<String>,
-    /// Clusters of the pods concerned.
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    pub clusters: BTreeSet<String>,
     /// Pods concerned.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub pods: BTreeSet<String>,
@@ -206,11 +203,13 @@ impl Statement {
             status: "open".into(),
             title: self.title,
             client_kind: some(&client.kind),
+            client_cluster: some(&client.cluster),
             client_namespace: some(&client.namespace),
             client_workload_kind: some(&client.workload_kind),
             client_workload: some(&client.workload),
             client_name: some(&client.name),
             server_kind: some(&server.kind),
+            server_cluster: some(&server.cluster),
             server_namespace: some(&server.namespace),
             server_workload_kind: some(&server.workload_kind),
             server_workload: some(&server.workload),

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use flowaudit_rules::cluster::NAME_LABEL;
 
-use super::workload::{Subject, WorkloadLabels};
+use super::workload::{Subject, Workloads};
 
 /// Which side of connections a policy is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,14 +46,14 @@ pub fn admit_observed(
     subject: &Subject,
     direction: Direction,
     observed: &Observed,
-    labels: &WorkloadLabels,
+    workloads: &Workloads,
 ) -> String {
     let name = policy_name(&[name_of(subject), direction.as_str(), "observed"]);
     let always = match direction {
         Direction::Ingress => "",
         Direction::Egress => DNS_RULE,
     };
-    admit(&name, subject, direction, always, observed, labels)
+    admit(&name, subject, direction, always, observed, workloads)
 }
 
 fn admit(
@@ -62,12 +62,12 @@ fn admit(
     direction: Direction,
     always: &str,
     observed: &Observed,
-    labels: &WorkloadLabels,
+    workloads: &Workloads,
 ) -> String {
     let mut yaml = head(
         &subject.namespace,
         name,
-        &selector(subject, labels, 2),
+        &selector(subject, workloads, 2),
         direction,
     );
     let mut left_out = Vec::new();
@@ -80,11 +80,11 @@ fn admit(
             .copied()
             .filter(|(_, protocol)| word(*protocol).is_some())
             .collect();
-        match peer_yaml(peer, subject, labels) {
+        match peer_yaml(peer, subject, workloads) {
             Some(text) if !named.is_empty() => {
                 by_ports.entry(named).or_default().insert(text);
             }
-            _ => left_out.push(peer.display()),
+            _ => left_out.push(workloads.name(peer)),
         }
     }
     let key = if direction == Direction::Ingress {
@@ -140,7 +140,7 @@ pub fn admit_peer(
     peer: &Subject,
     networks: &BTreeSet<String>,
     port: (i32, i32),
-    labels: &WorkloadLabels,
+    workloads: &Workloads,
 ) -> String {
     let peers = if peer.kind == "external" && peer.name.is_empty() {
         networks
@@ -165,11 +165,11 @@ pub fn admit_peer(
     }
     if observed
         .keys()
-        .all(|peer| peer_yaml(peer, subject, labels).is_none())
+        .all(|peer| peer_yaml(peer, subject, workloads).is_none())
     {
         return format!(
             "# A NetworkPolicy selects pods and address ranges; it cannot name {} with certainty. An `ipBlock` of\n# its addresses may do where these stay the same; whether it holds for nodes depends on the engine.\n",
-            one_line(&peer.display())
+            one_line(&workloads.name(peer))
         );
     }
     let name = policy_name(&[
@@ -184,7 +184,7 @@ pub fn admit_peer(
         &port.0.to_string(),
     ]);
     // What denies the traffic isolates the pods already: this admits the one thing and no more.
-    admit(&name, subject, direction, "", &observed, labels)
+    admit(&name, subject, direction, "", &observed, workloads)
 }
 
 /// Without it an egress-isolated pod resolves no name and nothing else works.
@@ -205,26 +205,26 @@ fn head(namespace: &str, name: &str, selector: &str, direction: Direction) -> St
     )
 }
 
-fn selector(subject: &Subject, labels: &WorkloadLabels, indent: usize) -> String {
+fn selector(subject: &Subject, workloads: &Workloads, indent: usize) -> String {
     let indent = " ".repeat(indent);
-    match labels.of(subject) {
+    match workloads.of(subject) {
         Some(labels) if !labels.is_empty() => format!(
             "{indent}podSelector: {{matchLabels: {}}}\n",
             flow_map(labels)
         ),
         _ => format!(
             "{indent}# the inventory knows no labels that all pods of {} share\n{indent}podSelector: {{}}\n",
-            one_line(&subject.display())
+            one_line(&workloads.name(subject))
         ),
     }
 }
 
 /// To a policy the pods of another cluster are no pods.
-fn peer_yaml(peer: &Subject, subject: &Subject, labels: &WorkloadLabels) -> Option<String> {
+fn peer_yaml(peer: &Subject, subject: &Subject, workloads: &Workloads) -> Option<String> {
     match peer.kind.as_str() {
         "pod" if peer.cluster == subject.cluster => {
             let namespace = BTreeMap::from([(NAME_LABEL.to_owned(), peer.namespace.clone())]);
-            let pods = labels.of(peer).filter(|labels| !labels.is_empty())?;
+            let pods = workloads.of(peer).filter(|labels| !labels.is_empty())?;
             Some(format!(
                 "        - namespaceSelector: {{matchLabels: {}}}\n          podSelector: {{matchLabels: {}}}\n",
                 flow_map(&namespace),
@@ -349,7 +349,7 @@ mod tests {
             cluster: "d".into(),
             ..pod("cart", r#"{"app":"cart"}"#)
         };
-        let labels = WorkloadLabels::new(&[pod("cart", r#"{"app":"cart"}"#), elsewhere]);
+        let workloads = Workloads::new(&[pod("cart", r#"{"app":"cart"}"#), elsewhere]);
         let told = |cluster: &str| {
             let peer = Subject {
                 cluster: cluster.into(),
@@ -363,7 +363,7 @@ mod tests {
                 &peer,
                 &networks,
                 port,
-                &labels,
+                &workloads,
             )
         };
         assert!(told("c").contains(r#"{"app": "cart"}"#), "{}", told("c"));
@@ -387,7 +387,7 @@ mod tests {
     fn the_policy_admits_what_was_observed_and_nothing_else() {
         // Values that YAML would take for something else than text.
         let odd = r#"{"app":"yes","pod-template-hash":"1","note":"1.0"}"#;
-        let labels = WorkloadLabels::new(&[pod("web", odd), pod("cart", r#"{"app":"cart"}"#)]);
+        let workloads = Workloads::new(&[pod("web", odd), pod("cart", r#"{"app":"cart"}"#)]);
         let observed = Observed::from([
             (workload("cart"), BTreeSet::from([(8080, 6), (0, 1)])),
             (
@@ -407,7 +407,7 @@ mod tests {
                 BTreeSet::from([(8080, 6)]),
             ),
         ]);
-        let yaml = admit_observed(&workload("web"), Direction::Ingress, &observed, &labels);
+        let yaml = admit_observed(&workload("web"), Direction::Ingress, &observed, &workloads);
         assert!(
             yaml.contains(
                 "# not admitted, because a policy cannot name it with certainty: 10.0.0.9"
@@ -462,7 +462,7 @@ mod tests {
 
     #[test]
     fn all_external_addresses_are_their_networks() {
-        let labels = WorkloadLabels::new(&[pod("web", r#"{"app":"web"}"#)]);
+        let workloads = Workloads::new(&[pod("web", r#"{"app":"web"}"#)]);
         let external = Subject {
             kind: "external".into(),
             ..Subject::default()
@@ -474,7 +474,7 @@ mod tests {
             &external,
             &networks,
             (443, 6),
-            &labels,
+            &workloads,
         );
         assert!(yaml.contains("name: \"web-to-external-tcp-443\""), "{yaml}");
         let manifest = kubernetes::read("remedy", &yaml);
@@ -487,7 +487,7 @@ mod tests {
 
     #[test]
     fn what_admits_different_traffic_has_different_names() {
-        let labels = WorkloadLabels::new(&[
+        let workloads = Workloads::new(&[
             pod("cart", r#"{"app":"cart"}"#),
             pod("web", r#"{"app":"web"}"#),
             pod("redis", r#"{"app":"redis"}"#),
@@ -507,7 +507,7 @@ mod tests {
                 for port in [(53, 17), (53, 6), (80, 6)] {
                     let none = BTreeSet::new();
                     let yaml =
-                        admit_peer(&workload("redis"), direction, peer, &none, port, &labels);
+                        admit_peer(&workload("redis"), direction, peer, &none, port, &workloads);
                     let name = yaml.lines().find(|line| line.starts_with("  name: "));
                     names.insert(name.map(str::to_owned));
                 }
@@ -519,14 +519,14 @@ mod tests {
 
     #[test]
     fn what_no_policy_can_say_is_said_in_words() {
-        let labels = WorkloadLabels::new(&[pod("web", r#"{"app":"web"}"#)]);
+        let workloads = Workloads::new(&[pod("web", r#"{"app":"web"}"#)]);
         let node = Subject {
             kind: "node".into(),
             name: "node-a".into(),
             ..Subject::default()
         };
         let (none, web) = (BTreeSet::new(), workload("web"));
-        let of = |peer, port| admit_peer(&web, Direction::Ingress, peer, &none, port, &labels);
+        let of = |peer, port| admit_peer(&web, Direction::Ingress, peer, &none, port, &workloads);
         for (text, says) in [
             (of(&node, (80, 6)), "cannot name node node-a"),
             (of(&web, (0, 1)), "what becomes of protocol 1"),
@@ -538,11 +538,11 @@ mod tests {
 
     #[test]
     fn every_remedy_is_an_object_the_api_server_takes() {
-        let labels = WorkloadLabels::new(&[]);
+        let workloads = Workloads::new(&[]);
         for direction in [Direction::Ingress, Direction::Egress] {
             for yaml in [
                 default_deny("shop", direction),
-                admit_observed(&workload("Wéb_1"), direction, &Observed::new(), &labels),
+                admit_observed(&workload("Wéb_1"), direction, &Observed::new(), &workloads),
             ] {
                 let manifest = kubernetes::read("remedy", &yaml);
                 assert!(

@@ -96,8 +96,8 @@ impl Subject {
         .join("\u{1}")
     }
 
-    /// For titles and sentences: `shop/cart`, `node cn-hangzhou.10.0.3.5`, `198.51.100.0/24`.
-    pub fn display(&self) -> String {
+    /// Within its cluster: `shop/cart`, `node cn-hangzhou.10.0.3.5`, `198.51.100.0/24`.
+    fn name(&self) -> String {
         match (self.kind.as_str(), self.workload.as_str()) {
             ("pod", "") => format!("{}/{}", self.namespace, self.name),
             ("pod", workload) => format!("{}/{workload}", self.namespace),
@@ -150,10 +150,12 @@ fn network_of(addr: &str) -> String {
     }
 }
 
-/// The labels that select the pods of each workload: those that all its pods share, without those that the controller
-/// adds to tell its pods or generations apart.
+/// What findings say of workloads beyond their edges: how they are called, and the labels that select the pods of each. These
+/// are those that all its pods share, without those that the controller adds to tell its pods or generations apart.
 #[derive(Debug, Default)]
-pub struct WorkloadLabels {
+pub struct Workloads {
+    /// Names must say of which cluster they are.
+    several_clusters: bool,
     /// By cluster, namespace, kind and name.
     labels: HashMap<[String; 4], BTreeMap<String, String>>,
     /// By cluster, namespace and name.
@@ -173,10 +175,15 @@ const CONTROLLERS_OWN: [&str; 9] = [
     "batch.kubernetes.io/job-name",
 ];
 
-impl WorkloadLabels {
+impl Workloads {
     /// What the inventory says about all workloads.
-    pub fn new(rows: &[EndpointRow]) -> WorkloadLabels {
-        let mut all = WorkloadLabels::default();
+    pub fn new(rows: &[EndpointRow]) -> Workloads {
+        let mut all = Workloads::default();
+        let pods = rows.iter().filter(|row| row.kind == "pod");
+        let mut clusters = pods.map(|row| &row.cluster);
+        if let Some(first) = clusters.next() {
+            all.several_clusters = clusters.any(|other| other != first);
+        }
         for row in rows
             .iter()
             .filter(|row| row.kind == "pod" && !row.host_network)
@@ -223,5 +230,17 @@ impl WorkloadLabels {
     pub fn node_of(&self, cluster: &str, namespace: &str, pod: &str) -> Option<&str> {
         let pod = [cluster, namespace, pod].map(str::to_owned);
         self.node_of.get(&pod).map(String::as_str)
+    }
+
+    /// For titles and sentences: `shop/cart`, or `shop/cart of cluster a` where there are several; `node
+    /// cn-hangzhou.10.0.3.5`, `198.51.100.0/24`.
+    pub fn name(&self, subject: &Subject) -> String {
+        let name = subject.name();
+        match subject.cluster.as_str() {
+            cluster if self.several_clusters && !cluster.is_empty() => {
+                format!("{name} of cluster {cluster}")
+            }
+            _ => name,
+        }
     }
 }

@@ -391,7 +391,7 @@ fn the_node_a_record_was_made_on_chooses_and_vetoes() {
     assert_eq!(held("i-n3"), Err(Held::Unclear(Doubt::OtherNode)));
     assert_eq!(held("i-unknown"), Err(Held::Unclear(Doubt::TwoHolders)));
     assert_eq!(
-        book.candidates(address, window, None),
+        book.candidates(address, None, window, None),
         ["shop/cart", "shop/redis"]
     );
 }
@@ -442,7 +442,7 @@ fn on_a_nodes_network_are_pods_of_its_cluster() {
     };
     let book = book(vec![host("c"), host("d")]);
     let at = Stretch { from: 0, to: 0 };
-    let candidates = book.candidates("10.0.3.7".parse().unwrap(), at, Some("c"));
+    let candidates = book.candidates("10.0.3.7".parse().unwrap(), None, at, Some("c"));
     assert_eq!(candidates, ["shop/c"]);
 }
 

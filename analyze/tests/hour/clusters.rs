@@ -131,23 +131,42 @@ fn findings_of_two_clusters_are_two() {
     let findings = world.findings();
     let of_kind = |kind: &str| {
         let of_kind = findings.iter().filter(|one| one.detection == kind);
+        let of = |cluster: &Option<String>| cluster.clone().unwrap_or_default();
         let mut said: Vec<_> = of_kind
             .map(|one| {
-                let evidence: serde_json::Value = serde_json::from_str(&one.evidence).unwrap();
-                (evidence["clusters"].to_string(), one.connections)
+                let clusters = [of(&one.client_cluster), of(&one.server_cluster)];
+                (clusters, one.connections)
             })
             .collect();
         said.sort();
         said
     };
-    let told = |clusters: &str, connections| (clusters.to_owned(), connections);
+    let told = |clusters: [&str; 2], connections| (clusters.map(str::to_owned), connections);
     assert_eq!(
         of_kind("policy-not-enforced"),
-        [told(r#"["c","d"]"#, 1), told(r#"["c"]"#, 1)]
+        [told(["c", "c"], 1), told(["c", "d"], 1)]
     );
     let open: Vec<_> = of_kind("default-deny-missing");
-    let c = told(r#"["c"]"#, 0);
-    assert_eq!(open, [c.clone(), c, told(r#"["d"]"#, 0)]);
+    let c = told(["", "c"], 0);
+    assert_eq!(open, [c.clone(), c, told(["", "d"], 0)]);
+    let title = |cluster: &str| {
+        format!(
+            "shop/cart of cluster c → shop/redis of cluster {cluster} TCP 6379: denied by policy, not stopped"
+        )
+    };
+    assert!(
+        ["c", "d"]
+            .iter()
+            .all(|cluster| findings.iter().any(|one| one.title == title(cluster))),
+        "{findings:?}"
+    );
+    // What would admit the pods of another cluster cannot be said with labels.
+    let across = findings.iter().find(|one| one.title == title("d")).unwrap();
+    assert!(
+        across.remedy.contains("cannot name shop/cart of cluster c"),
+        "{}",
+        across.remedy
+    );
 }
 
 #[test]
@@ -165,27 +184,80 @@ fn a_pod_of_several_clusters_is_not_chosen_by_its_name() {
         &holders,
         &[declared_by("d", policy("checkout", -90_000, None))],
     );
-    let ask = |from: &str| {
+    let ask = |from: &str, cluster| {
         let question = Question {
             from,
             to: REDIS,
+            cluster,
             port: 6379,
             protocol: Protocol::Tcp,
             at_us: HOUR + 100 * SECOND,
         };
         explain_at(&world.lake, &settings(), &question, None)
     };
-    let by_name = ask(&format!("shop/cart-{CART}"));
+    let by_name = |cluster| ask(&format!("shop/cart-{CART}"), cluster);
+    let unsaid = by_name(None);
     assert!(
-        matches!(&by_name, Err(AnalyzeError::UncertainParty { reason, .. }) if reason.contains("several clusters")),
-        "{by_name:?}"
+        matches!(&unsaid, Err(AnalyzeError::PartyOfSeveralClusters { clusters, .. }) if *clusters == ["c", "d"]),
+        "{unsaid:?}"
     );
-    for address in [CART, WEB] {
-        let answer = ask(address).unwrap();
+    for said in [by_name(Some("c")), ask(CART, None), ask(WEB, None)] {
+        let answer = said.unwrap();
         assert_eq!(
             answer.verdict.policy.outcome.as_str(),
             "allowed",
             "{answer:?}"
         );
     }
+    assert!(matches!(
+        by_name(Some("e")),
+        Err(AnalyzeError::UnknownParty { .. })
+    ));
+}
+
+/// Equal addresses of two VPCs are two parties, named or not, and each is said to be of its VPC.
+#[test]
+fn equal_addresses_of_two_vpcs_are_told_apart() {
+    let in_vpc = |vpc: &str, row: EndpointRow| EndpointRow {
+        vpc_id: Some(vpc.into()),
+        ..row
+    };
+    let theirs = |app| EndpointRow {
+        uid: Some("theirs".into()),
+        ..of("d", pod(app, REDIS, -90_000, None))
+    };
+    let pods = [
+        in_vpc("vpc-1", pod("redis", REDIS, -90_000, None)),
+        in_vpc("vpc-2", theirs("memcached")),
+        // Of two one may have been it, and neither is of the other VPC.
+        in_vpc("vpc-2", pod("cart", WEB, -90_000, Some(5))),
+        in_vpc("vpc-2", pod("web", WEB, 5, None)),
+    ];
+    let world = World::new(&pods, &[]);
+    for vpc in ["vpc-1", "vpc-2"] {
+        world.ingest_in(vpc, &window(1, (WEB, 40_000), 27));
+    }
+    world.analyse(&settings());
+    let edges = world.edges();
+    let told: Vec<_> = edges
+        .iter()
+        .map(|edge| {
+            let candidates = edge.client_candidates.as_deref();
+            let server = (
+                edge.server_cluster.as_deref(),
+                edge.server_workload.as_deref(),
+            );
+            (edge.vpc_id.as_deref(), server, candidates, edge.records)
+        })
+        .collect();
+    let two = Some(r#"["shop/cart-10.0.0.3","shop/web-10.0.0.3"]"#);
+    assert_eq!(
+        told,
+        [
+            (Some("vpc-2"), (Some("d"), Some("memcached")), two, 4),
+            (Some("vpc-1"), (Some("c"), Some("redis")), None, 4),
+        ]
+    );
+    let who: Vec<&str> = edges.iter().map(|edge| edge.client_kind.as_str()).collect();
+    assert_eq!(who, ["ambiguous", "unidentified"]);
 }

@@ -70,6 +70,11 @@ impl World {
 
     /// Adds records, each to the hour in which it begins, and reopens the hours beside it.
     pub(crate) fn ingest(&self, records: &[Record]) {
+        self.ingest_in("vpc-1", records);
+    }
+
+    /// The same in another VPC.
+    pub(crate) fn ingest_in(&self, vpc: &str, records: &[Record]) {
         let mut hours: BTreeMap<Hour, Vec<&Record>> = BTreeMap::new();
         for record in records {
             let hour = Hour::of_us(HOUR + record.at * SECOND);
@@ -79,7 +84,7 @@ impl World {
         for (hour, records) in hours {
             let mut builder = FlowsBuilder::default();
             for record in &records {
-                record.push_to(&mut builder);
+                record.push_to(vpc, &mut builder);
             }
             let flows = builder.finish();
             batch
@@ -151,7 +156,7 @@ impl World {
 }
 
 impl Record {
-    fn push_to(&self, builder: &mut FlowsBuilder) {
+    fn push_to(&self, vpc: &str, builder: &mut FlowsBuilder) {
         let logged_at = if self.out { self.from.0 } else { self.to.0 };
         let interface = format!("eni-{logged_at}");
         let instance = instance_of(logged_at);
@@ -161,7 +166,7 @@ impl Record {
             ingest_us: HOUR,
             eni_id: &interface,
             vm_id: Some(&instance),
-            vpc_id: Some("vpc-1"),
+            vpc_id: Some(vpc),
             vswitch_id: None,
             account_id: None,
             region: None,

@@ -5,6 +5,8 @@ table! {
     Edges: EdgeRow {
         /// Start of the hour; not `hour`, which is the partition's name and would hide it.
         hour_us: Time as "hour_start",
+        /// The VPC of the interfaces that logged it; equal addresses of two VPCs are two parties.
+        vpc_id: Key or "not in the records",
         /// What the client is: `pod`, `node`, `service`, `load-balancer`, `eni`, `cidr-set`, `cloud-service`, `load-balancer-range`, `external`, `ambiguous` or `unidentified`.
         client_kind: Key,
         /// The cluster of the client.

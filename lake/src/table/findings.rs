@@ -15,6 +15,8 @@ table! {
         title: Text,
         /// What the client is.
         client_kind: Key or "the finding concerns no client",
+        /// The cluster of the client.
+        client_cluster: Key or "not of a known cluster",
         /// The namespace of the client.
         client_namespace: Key or "the client has none",
         /// The kind of the client's workload.
@@ -25,6 +27,8 @@ table! {
         client_name: Key or "the client has none",
         /// What the server is.
         server_kind: Key or "the finding concerns no server",
+        /// The cluster of the server.
+        server_cluster: Key or "not of a known cluster",
         /// The namespace of the server.
         server_namespace: Key or "the server has none",
         /// The kind of the server's workload.

@@ -135,6 +135,7 @@ pub(crate) fn edge(hour: Hour, records: i64) -> EdgeRow {
     let text = || "x".to_string();
     EdgeRow {
         hour_us: hour.start_us(),
+        vpc_id: None,
         client_kind: text(),
         client_cluster: None,
         client_namespace: None,
