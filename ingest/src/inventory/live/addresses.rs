@@ -167,7 +167,8 @@ impl State {
                     before,
                     floor,
                     cut: None,
-                    ended: None,
+                    // Where nobody says when it finished, its beginning is all that is sure.
+                    ended: (is_finished && finished.is_none()).then_some(first),
                     lingers: None,
                     published: None,
                 };

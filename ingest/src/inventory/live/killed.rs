@@ -41,6 +41,7 @@ fn churn() -> Vec<Life> {
                 release,
                 lag: number % 3,
                 relabelled: (number % 4 == 1).then_some(start + 5),
+                restarted: None,
                 is_dated: true,
                 ending: Ending::Finishes(1, number % 3, 2),
                 told: Some(2),

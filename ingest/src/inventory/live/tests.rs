@@ -384,6 +384,17 @@ fn who_is_found_evicted_held_until_it_was_last_heard_of() {
     place.list(&pods(), 40, 41, &[evicted]);
     place.commit(41).unwrap();
     place.check(&[("a", "10.0.0.1", Some(-51), -50, 10, None)]);
+    // Of one that is found so at first sight only its beginning is known.
+    let mut unseen = pod("b", "10.0.0.2", 20);
+    unseen["status"]["phase"] = "Failed".into();
+    unseen["status"]["containerStatuses"] = json!([]);
+    place.put(&unseen, 60);
+    place.list(&pods(), 70, 71, &[unseen]);
+    place.commit(71).unwrap();
+    place.check(&[
+        ("a", "10.0.0.1", Some(-51), -50, 10, None),
+        ("b", "10.0.0.2", Some(19), 20, 20, None),
+    ]);
 }
 
 #[test]

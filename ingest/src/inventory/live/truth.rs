@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::terway::{enis, pod_eni, runtime, runtimes};
-use super::tests::{Place, S, at, finished, pod, pods};
+use super::tests::{Place, S, at, finished, pod, pods, text};
 use super::*;
 
 /// How a pod ends, in seconds.
@@ -18,6 +18,8 @@ use super::*;
 pub(super) enum Ending {
     /// Its containers finish so long before the address is back; the API server hears so long after; then the object goes.
     Finishes(i64, i64, i64),
+    /// Nobody says when its containers finished; the API server hears so long after its address is back; then the object goes.
+    Evicted(i64, i64),
     /// It is deleted by force so long before its address is back.
     Forced(i64),
     /// It does not end while anybody looks.
@@ -33,6 +35,8 @@ pub(super) struct Life {
     /// The API server hears of its address so long after it has it.
     pub(super) lag: i64,
     pub(super) relabelled: Option<i64>,
+    /// Its container, by which alone it says when it began, is started again then.
+    pub(super) restarted: Option<i64>,
     /// Whether it says itself when it began.
     pub(super) is_dated: bool,
     pub(super) ending: Ending,
@@ -56,7 +60,9 @@ impl Life {
     fn terminal(&self) -> i64 {
         let shown = self.start + self.lag;
         match self.ending {
-            Ending::Finishes(_, after, _) => (self.release + after).max(shown),
+            Ending::Finishes(_, after, _) | Ending::Evicted(after, _) => {
+                (self.release + after).max(shown)
+            }
             Ending::Forced(before) => (self.release - before).max(shown),
             Ending::Lives => 10_000,
         }
@@ -64,7 +70,7 @@ impl Life {
 
     fn gone(&self) -> i64 {
         match self.ending {
-            Ending::Finishes(_, _, later) => self.terminal() + later,
+            Ending::Finishes(_, _, later) | Ending::Evicted(_, later) => self.terminal() + later,
             _ => self.terminal(),
         }
     }
@@ -92,12 +98,23 @@ impl Life {
             value["status"]["conditions"] = json!([]);
             value["status"]["containerStatuses"] = json!([]);
         }
-        match self.finish() {
-            _ if second < self.start + self.lag => value["status"] = json!({"phase": "Pending"}),
-            Some(finish) if second >= self.terminal() => {
-                value = finished(value, self.start, finish);
+        let mut start = self.start;
+        if let Some(restart) = self.restarted.filter(|_| self.is_dated) {
+            start = if restart <= second { restart } else { start };
+            value["status"]["conditions"] = json!([]);
+            value["status"]["containerStatuses"] =
+                json!([{"state": {"running": {"startedAt": text(start)}}}]);
+        }
+        if second < self.start + self.lag {
+            value["status"] = json!({"phase": "Pending"});
+        } else if second >= self.terminal() {
+            match self.finish() {
+                Some(finish) => value = finished(value, start.min(finish), finish),
+                None => {
+                    value["status"]["phase"] = "Failed".into();
+                    value["status"]["containerStatuses"] = json!([]);
+                }
             }
-            _ => {}
         }
         value
     }
@@ -142,7 +159,7 @@ impl Life {
             self.terminal(),
             self.gone(),
         ];
-        changes.extend(self.relabelled);
+        changes.extend(self.relabelled.into_iter().chain(self.restarted));
         changes
     }
 }
@@ -179,6 +196,7 @@ pub(super) fn session(from: i64) -> Session {
 fn lives() -> impl Strategy<Value = Vec<Life>> {
     let ending = prop_oneof![
         4 => (0_i64..3, 0_i64..4, 0_i64..6).prop_map(|(a, b, c)| Ending::Finishes(a, b, c)),
+        1 => (0_i64..4, 0_i64..40).prop_map(|(a, b)| Ending::Evicted(a, b)),
         1 => (0_i64..9).prop_map(Ending::Forced),
     ];
     let life = (
@@ -186,6 +204,7 @@ fn lives() -> impl Strategy<Value = Vec<Life>> {
         3_i64..70,
         0_i64..4,
         prop::option::weighted(0.4, 0_i64..70),
+        prop::option::weighted(0.3, 0_i64..70),
         prop::bool::weighted(0.7),
         ending,
         prop::option::of(0_i64..4),
@@ -196,7 +215,7 @@ fn lives() -> impl Strategy<Value = Vec<Life>> {
         let mut lives = Vec::new();
         for (number, chain) in chains.into_iter().enumerate() {
             let (mut free, mut unbound) = (-20, i64::MIN);
-            for (wait, length, lag, relabelled, is_dated, ending, told, own) in chain {
+            for (wait, length, lag, relabelled, restarted, is_dated, ending, told, own) in chain {
                 let start = free + wait;
                 let mut life = Life {
                     name: format!("p{number}-{}", lives.len()),
@@ -205,12 +224,14 @@ fn lives() -> impl Strategy<Value = Vec<Life>> {
                     release: start + length,
                     lag,
                     relabelled: relabelled.map(|after| start + lag + after),
+                    restarted: restarted.map(|after| start + lag + after),
                     is_dated,
                     ending,
                     told,
                     own: own.filter(|_| is_dated && unbound < start - 2),
                 };
                 life.relabelled = life.relabelled.filter(|change| *change < life.terminal());
+                life.restarted = life.restarted.filter(|change| *change < life.terminal());
                 free = life.release;
                 if life.release >= END {
                     (life.ending, life.release) = (Ending::Lives, 10_000);
@@ -370,12 +391,17 @@ pub(super) fn check(place: &Place, lives: &[Life], (watched, until): (i64, i64))
                     missed = gap.to_us;
                 }
             }
-            let in_gap = at(life.gone()) <= missed;
+            // An evicted pod has let go of its address though its object stays.
+            let over = match life.ending {
+                Ending::Evicted(..) => life.terminal(),
+                _ => life.gone(),
+            };
+            let in_gap = at(over) <= missed;
             let outside = life.gone() <= first || visible.0 > until || life.gone() <= visible.0;
             assert!(in_gap || outside, "{life:?} is in no row, gaps {gaps:?}");
             continue;
         }
-        for row in &own {
+        for (number, row) in own.iter().enumerate() {
             let (from, to) = (row.valid_from_us, row.valid_to_us.unwrap());
             assert!(from <= to, "{row:?}");
             assert!(
@@ -398,8 +424,10 @@ pub(super) fn check(place: &Place, lives: &[Life], (watched, until): (i64, i64))
                 || life.finish().is_some_and(|finish| {
                     (at(finish) - 1..=at(finish)).contains(&first.timestamp_micros())
                 });
-            for us in [seen, to] {
-                if us < seen || by_its_word {
+            for us in [from, seen, to] {
+                // Of one that looked otherwise before, nothing is said of a time in which it may have.
+                let is_known = us >= seen && !by_its_word || us == from && number > 0;
+                if !is_known {
                     continue;
                 }
                 let label = json!({"v": life.label((us - at(0)).div_euclid(S))}).to_string();
