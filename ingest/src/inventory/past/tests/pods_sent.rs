@@ -345,3 +345,55 @@ fn labels_from_before_a_hole_are_not_those_after_it() {
         [is(a, 5_000, 300_000)]
     );
 }
+
+/// Found by a log of an independent generator: some kubelets send the whole status, and some clients a list of operations.
+#[test]
+fn a_status_that_is_not_merged_leaves_no_address_behind() {
+    let put = |at_ms: i64, ip: &str| {
+        let mut whole = pod(
+            "a",
+            5,
+            json!({"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}]}),
+        );
+        whole["status"]["containerStatuses"] = json!([]);
+        let bodies = [whole, Value::Null];
+        at_level(
+            write(at_ms, KUBELET, "update", "pods/status", bodies),
+            "Request",
+        )
+    };
+    let running = || vec![on_node(), running_at(4_000, "10.0.0.1")];
+    let expected = [
+        is("10.0.0.1 null", 3_998, 3_998),
+        is("10.0.0.2 null", 59_998, 89_998),
+    ];
+    let sent_whole = [put(60_000, "10.0.0.2"), put(90_000, "10.0.0.2")];
+    assert_eq!(held(&[running(), sent_whole.to_vec()].concat()), expected);
+    let merged_as_json = [
+        running_at(60_000, "10.0.0.2"),
+        running_at(90_000, "10.0.0.2"),
+    ];
+    let log = [running(), merged_as_json.to_vec()].concat();
+    assert_eq!(held(&log), expected);
+    // What came of it is not known, until addresses are sent again.
+    let operations = json!([{"op": "replace", "path": "/status/podIP", "value": "10.0.0.2"}]);
+    let operated = write(
+        60_000,
+        KUBELET,
+        "patch",
+        "pods/status",
+        [operations, Value::Null],
+    );
+    for unseen in [
+        at_level(operated.clone(), "Request"),
+        at_level(operated, "Metadata"),
+    ] {
+        let ready = status(70_000, json!({"conditions": []}));
+        let log = [running(), vec![unseen, ready, put(90_000, "10.0.0.2")]].concat();
+        let expected = [
+            is("10.0.0.1 null", 3_998, 3_998),
+            is("10.0.0.2 null", 89_998, 89_998),
+        ];
+        assert_eq!(held(&log), expected);
+    }
+}
