@@ -66,7 +66,11 @@ impl Past {
         let key = key(entry);
         let uid = sent.pointer("/metadata/uid").and_then(Value::as_str);
         let last = self.chains.get(&key);
-        let last = last.filter(|last| uid.is_none_or(|uid| uid == last.uid));
+        // Across a hole another one may have its name.
+        let last = last.filter(|last| match uid {
+            Some(uid) => uid == last.uid,
+            None => self.is_whole(last.at, entry.received),
+        });
         let Some(uid) = uid
             .or(last.map(|last| last.uid.as_str()))
             .map(str::to_owned)
@@ -258,8 +262,11 @@ impl Past {
         let now = now.collect();
         if let Some(last) = self.chains.get_mut(&key) {
             last.hold(now, written, &mut self.moment);
-            last.at = last.at.max(entry.answered);
             last.pod = Some(of_pod);
+            // Across a hole it may have been another one of its name that was written.
+            if is_whole {
+                last.at = last.at.max(entry.answered);
+            }
         }
     }
 

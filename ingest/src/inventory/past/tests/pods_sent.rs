@@ -299,6 +299,10 @@ fn what_a_hole_may_hide_is_not_said_to_go_on() {
     let renamed = [node.clone(), relabelled(401_000, "Request", "b", 8)];
     let rows = then(&renamed);
     assert!(rows.iter().all(|row| row.2 <= 3_998), "{rows:?}");
+    // Nor do they the second time.
+    let again = [relabelled(402_000, "Request", "c", 9), given[1].clone()];
+    let rows = then(&[renamed.to_vec(), again.to_vec()].concat());
+    assert!(rows.iter().all(|row| row.2 <= 3_998), "{rows:?}");
     // Nor that it ran until somebody removed it by force.
     let force = json!({"gracePeriodSeconds": 0, "preconditions": {"uid": "u1"}});
     let removed = write(401_000, "someone", "delete", "pods", [force, Value::Null]);
