@@ -197,7 +197,7 @@ impl Book {
                 in_force: outer,
                 covered: core,
                 seen_to_begin: evidence.seen_to_begin(),
-                seen_to_end: evidence.seen_to_end(),
+                gone: evidence.gone(),
             };
             book.by_address.entry(address).or_default().push(candidate);
         }

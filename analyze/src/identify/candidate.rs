@@ -1,5 +1,8 @@
 //! One holder of one address during one time, and what of its times counts where clocks are apart.
 
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::{Site, Stretch};
@@ -33,8 +36,8 @@ pub(super) struct Candidate {
     pub(super) in_force: Stretch,
     /// Somebody watched when it began: whoever came before is known as well.
     pub(super) seen_to_begin: bool,
-    /// Somebody watched when it ended: whoever came next is known as well.
-    pub(super) seen_to_end: bool,
+    /// When it was gone at the latest, as somebody saw who watched on: whoever came next is known as well.
+    pub(super) gone: Option<i64>,
 }
 
 /// What the column `evidence` says beside what a row rests on.
@@ -44,7 +47,11 @@ pub(super) struct Evidence {
     /// Somebody watched when it came.
     came: bool,
     /// When it was gone at the latest, as somebody saw who watched.
-    gone: Option<serde::de::IgnoredAny>,
+    gone: Option<DateTime<Utc>>,
+    /// Whoever saw that watched on.
+    watched_on: bool,
+    /// When it began, by its own word.
+    started: BTreeSet<DateTime<Utc>>,
 }
 
 impl Evidence {
@@ -53,9 +60,12 @@ impl Evidence {
         self.came
     }
 
-    /// Whether somebody watched who saw it end.
-    pub(super) fn seen_to_end(&self) -> bool {
-        self.gone.is_some()
+    /// When it was gone, microseconds since the epoch, if somebody saw that and watched on. Where it was made anew since, this was another end.
+    pub(super) fn gone(&self) -> Option<i64> {
+        let last = self.started.last();
+        let is_end = |gone: &DateTime<Utc>| self.watched_on && last.is_none_or(|last| last < gone);
+        let gone = self.gone.filter(is_end);
+        gone.map(|gone| gone.timestamp_micros())
     }
 }
 
@@ -86,9 +96,12 @@ impl Candidate {
         self.reach = reach(self.outer, apart_us);
         self.in_force = self.reach;
         self.covered = covered(self.core, apart_us);
+        let (covered, core) = (self.covered, self.core);
+        // By another clock it may have held on after whoever watched saw it gone: that much nobody watched.
+        let seen_to = |gone: i64| core.to.min(gone.max(covered.to));
         self.sure = Stretch {
-            from: [self.covered, self.core][usize::from(self.seen_to_begin)].from,
-            to: [self.covered, self.core][usize::from(self.seen_to_end)].to,
+            from: [covered, core][usize::from(self.seen_to_begin)].from,
+            to: self.gone.map_or(covered.to, seen_to),
         };
     }
 }

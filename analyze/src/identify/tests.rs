@@ -204,9 +204,21 @@ fn near_an_end_that_nobody_watched_a_core_does_not_count() {
         evidence: format!(r#"{{"by":["watch"],{said}}}"#),
         ..unwatched()
     };
-    let gone = watched(r#""gone":"1970-01-01T00:02:40Z""#);
+    let gone = watched(r#""gone":"1970-01-01T00:02:40Z","watched_on":true"#);
     assert_eq!(ask(&of(gone.clone()), 98, 110), Ok("cart".into()));
     assert_eq!(ask(&of(gone), 43, 60), outside);
+    // By its own clock it went on for a little after it was seen gone: that much nobody watched.
+    let before = watched(r#""gone":"1970-01-01T00:01:37Z","watched_on":true"#);
+    assert_eq!(ask(&of(before.clone()), 96, 110), Ok("cart".into()));
+    assert_eq!(ask(&of(before), 98, 110), outside);
+    // Who came next may not be in a watch that broke off, and not be the next where it was made anew.
+    for said in [
+        r#""#,
+        r#","watched_on":true,"started":["1970-01-01T00:03:00Z"]"#,
+    ] {
+        let said = format!(r#""gone":"1970-01-01T00:02:40Z"{said}"#);
+        assert_eq!(ask(&of(watched(&said)), 98, 110), outside);
+    }
     let came = watched(r#""came":true"#);
     assert_eq!(ask(&of(came.clone()), 38, 60), Ok("cart".into()));
     assert_eq!(

@@ -5,10 +5,11 @@
 //! shows may have been so at any other time; servers date what they tell themselves. So a holder that only files show gives way to one that
 //! a server dated, unless a word of its own, which no file's time can move, says that it began while the other one held the address.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::history::By;
+use super::history::{By, History};
 use super::rows::Draft;
+use super::sighting::{Holder, HolderKind, Shape};
 
 /// What cannot be true beside each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +37,46 @@ pub enum Against {
     Better(String),
     /// Terway says that its network was gone.
     Returned,
+    /// It was seen to be gone, or another one of its name was there.
+    Gone,
+}
+
+/// Forgets what was seen of pods after they were gone; what was forgotten is returned.
+///
+/// An audit log without bodies names pods by their names. Where a pod was deleted and made anew in a hole that is too short to be noticed, what
+/// it says of the new one is taken for the old one. But a name belongs to one pod at a time, and who was deleted does not come again.
+pub(super) fn disbelieve(holders: &mut BTreeMap<Holder, History<Shape>>) -> Vec<Contradiction> {
+    let is_one = |holder: &Holder| holder.kind == HolderKind::Pod && !holder.subject.uid.is_empty();
+    let mut begun: BTreeMap<String, BTreeSet<(i64, String)>> = BTreeMap::new();
+    for (holder, history) in holders.iter().filter(|(holder, _)| is_one(holder)) {
+        let made = history.facts().not_before;
+        let made = made.map(|made| (made, holder.subject.uid.clone()));
+        begun.entry(holder.title()).or_default().extend(made);
+    }
+    let mut contradictions = Vec::new();
+    for (holder, history) in holders.iter_mut().filter(|(holder, _)| is_one(holder)) {
+        let first = history.runs().first().map(|run| run.first);
+        let Some(began) = history.facts().not_before.or(first) else {
+            continue;
+        };
+        let of_name = begun.get(&holder.title()).into_iter().flatten();
+        let mut next = of_name.filter(|(made, uid)| *made > began && *uid != holder.subject.uid);
+        let next = next.next().map(|(made, _)| *made);
+        let gone = next.into_iter().chain(history.gone_for_good()).min();
+        if let Some(from_us) = gone
+            && let Some(to_us) = history.forget_after(from_us)
+        {
+            contradictions.push(Contradiction {
+                addr: holder.addr.clone(),
+                holder: holder.title(),
+                against: Against::Gone,
+                rests: Default::default(),
+                from_us,
+                to_us,
+            });
+        }
+    }
+    contradictions
 }
 
 /// Lets the holders of one address follow each other; what cannot all be true is returned.
@@ -135,7 +176,7 @@ impl Against {
     fn holder(&self) -> Option<&str> {
         match self {
             Against::Holder(name) | Against::Better(name) => Some(name),
-            Against::Returned => None,
+            Against::Returned | Against::Gone => None,
         }
     }
 }

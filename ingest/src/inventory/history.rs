@@ -113,6 +113,8 @@ pub struct Facts {
     pub returned: Option<i64>,
     /// Whoever saw it watched when it came, and would have seen who came before.
     pub came: bool,
+    /// Whoever saw it gone watched on, and would have seen who came next.
+    pub watched_on: bool,
     /// What gave times only, and did not see it.
     pub dated_by: BTreeSet<By>,
 }
@@ -147,6 +149,7 @@ impl Facts {
         self.open_end |= facts.open_end;
         self.returned = self.returned.max(facts.returned);
         self.came |= facts.came;
+        self.watched_on |= facts.watched_on;
         self.dated_by.extend(&facts.dated_by);
     }
 
@@ -191,8 +194,8 @@ impl<C: Clone + Ord> History<C> {
         for run in &mut along.runs {
             run.by = BTreeSet::from([by]);
         }
-        // Whoever had this one before, nobody may have seen.
-        along.facts.came = false;
+        // Whoever had this one before, or has it next, nobody may have seen.
+        (along.facts.came, along.facts.watched_on) = (false, false);
         if let Some(gone) = gone {
             along.runs.retain(|run| run.first < gone);
             if let Some(run) = along.runs.last_mut().filter(|run| run.last >= gone) {
@@ -381,6 +384,26 @@ impl<C: Clone + Ord> History<C> {
     fn returned_after(&self, end: i64) -> Option<i64> {
         let start = self.facts.starts.last().copied();
         returned_after(self.facts.returned?, start, end)
+    }
+
+    /// Forgets what was seen after `gone`, by more than clocks are apart: it was another one then, or another time. The last time it was so is
+    /// told. Of a run that began before only the beginning is sure, for which of its sightings was the last one before is not kept.
+    pub fn forget_after(&mut self, gone: i64) -> Option<i64> {
+        let last = self.runs.last()?.last;
+        let latest = gone.saturating_add(SKEW_US);
+        self.runs.retain(|run| run.first <= latest);
+        if let Some(run) = self.runs.last_mut().filter(|run| run.last > latest) {
+            run.last = run.first;
+        }
+        (last > latest).then_some(last)
+    }
+
+    /// When it was gone and did not come again: it was made anew, where it says that it began after that.
+    #[must_use]
+    pub fn gone_for_good(&self) -> Option<i64> {
+        let start = self.facts.starts.last();
+        let gone = self.facts.gone?;
+        start.is_none_or(|start| *start < gone).then_some(gone)
     }
 
     /// When its network was gone, and until when it surely held all the same: both cannot be, for nothing says that it was made anew.

@@ -281,6 +281,8 @@ pub(crate) fn moments(parts: &[Part], coverage: Coverage) -> BTreeMap<Option<i64
                     let from = undated.held.len();
                     undated.end(gone.object, gone.by);
                     undated.note_coming(from, &gone.had);
+                    let ended = undated.held.iter_mut().skip(from);
+                    ended.for_each(|(held, _)| held.facts.watched_on = gone.watched_on);
                 }
                 if part.at.is_some() {
                     // Its end is a snapshot: whoever is not there then is gone.

@@ -16,7 +16,7 @@ use flowaudit_rules::cluster::{Owner, Owners, Pod, workload_of};
 use flowaudit_rules::kubernetes::{self, Body};
 use serde::{Deserialize, Serialize};
 
-use super::contradiction::{Against, Contradiction, settle};
+use super::contradiction::{Against, Contradiction, disbelieve, settle};
 use super::history::{By, Facts, History, Interval, Run};
 use super::interfaces::{Claim, Interface, Interfaces};
 use super::ledger::{Covered, Ledger, Subject};
@@ -214,6 +214,7 @@ impl Known {
             ..Rows::default()
         };
         rows.objects.extend(self.ledger_rows(cluster));
+        rows.contradictions = disbelieve(&mut self.holders);
         self.take_back();
         let unseen = self.holders.iter();
         let unseen = unseen.filter_map(|(holder, history)| unseen::row(holder, history, cluster));

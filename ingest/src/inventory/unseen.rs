@@ -32,6 +32,8 @@ pub(super) struct Words {
     returned: Option<DateTime<Utc>>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     came: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    watched_on: bool,
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     dated_by: BTreeSet<By>,
 }
@@ -46,6 +48,7 @@ impl Words {
             open_end: facts.open_end,
             returned: facts.returned.map(time),
             came: facts.came,
+            watched_on: facts.watched_on,
             dated_by: facts.dated_by.clone(),
         }
     }
@@ -59,6 +62,7 @@ impl Words {
             open_end: self.open_end,
             returned: self.returned.map(us),
             came: self.came,
+            watched_on: self.watched_on,
             dated_by: self.dated_by,
         }
     }

@@ -42,6 +42,8 @@ pub struct Gone<'w> {
     pub by: Option<i64>,
     /// The addresses it had until the watch had surely begun.
     pub had: Arc<BTreeSet<String>>,
+    /// The watch surely ran on for as long as clocks may be apart.
+    pub watched_on: bool,
 }
 
 /// What a watch says.
@@ -93,6 +95,7 @@ pub fn recorded(events: &[WatchEvent], end: Option<i64>) -> Recorded<'_> {
                     object: &event.object,
                     by: happened,
                     had: Arc::clone(&had),
+                    watched_on: happened.is_some_and(|by| end.max(last_low) >= Some(by + SKEW_US)),
                 }),
                 (_, Some(next)) => {
                     let until = low.get(next).copied().flatten();

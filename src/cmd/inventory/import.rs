@@ -190,6 +190,11 @@ pub(crate) fn told(summary: &ImportSummary) {
                     "`{holder}` (by {one}) cannot have held {addr} from {from} to {to}: `{other}` (by {two}) did"
                 )
             }
+            Against::Gone => {
+                format!(
+                    "`{holder}` was gone by {from}, and what names it at {addr} up to {to} is not believed"
+                )
+            }
             Against::Returned => {
                 format!(
                     "`{holder}` held {addr} until {to}, and a NodeRuntime says that it gave it back at {from}"

@@ -208,6 +208,8 @@ impl Closed {
                 End::Gone(at) => Some(at),
                 End::Changed(_) | End::Unsaid => None,
             },
+            // Where nobody did, there is a gap.
+            watched_on: matches!(self.end, End::Gone(_)),
             open_end: self.end == End::Unsaid,
             returned: self.returned,
             dated_by: self.returned.map(|_| By::NodeRuntime).into_iter().collect(),

@@ -134,6 +134,10 @@ impl Past {
         held: Vec<sighting::Held>,
         written: Written,
     ) {
+        if object.kind == "Pod" {
+            // Its deletion is not in the log, and another of its name is proof enough; but the containers may run on.
+            self.pod_is_another(&key, &object.uid);
+        }
         let moment = &mut self.moment;
         match self.chains.get(&key) {
             // Late: it is a sighting, and the chain goes on as it was.
@@ -144,18 +148,13 @@ impl Past {
             }
             Some(last) if last.uid == object.uid => {}
             Some(_) => {
-                // Its deletion is not in the log, and another of its name is proof enough; but the containers of a pod may run on.
-                match self.chains.remove(&key) {
-                    Some(last) if object.kind == "Pod" => last.flush(moment),
-                    Some(last) => {
-                        let by_then = Written {
-                            answered: written.received,
-                            continuous: false,
-                            ..written
-                        };
-                        last.end(by_then, moment);
-                    }
-                    None => {}
+                if let Some(last) = self.chains.remove(&key) {
+                    let by_then = Written {
+                        answered: written.received,
+                        continuous: false,
+                        ..written
+                    };
+                    last.end(by_then, moment);
                 }
             }
             None => {}

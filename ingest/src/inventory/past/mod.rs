@@ -30,7 +30,7 @@ use self::entry::{Entry, Level, NoWrite};
 use self::event::{Allocation, Said};
 use self::quiet::Quiet;
 use super::Moment;
-use super::history::{By, Facts};
+use super::history::{By, Facts, SKEW_US};
 use super::ledger::Subject;
 use super::rows::{Known, Rows};
 use super::sighting::{Held, Holder, HolderKind, Shape};
@@ -105,6 +105,10 @@ pub struct Past {
     bound: HashMap<String, i64>,
     /// When labels of pods were last written of which nothing else is known.
     relabelled: HashMap<Key, i64>,
+    /// Pods by uid whose labels changed, and whose name was another one's before their own end was told.
+    cut: HashMap<String, Cut>,
+    /// What Terway last wrote of a pod's addresses, where that names no uid, until the next write of it.
+    given: BTreeMap<Key, Entry>,
     moment: Moment,
     tally: Tally,
     /// Of everything but pods: those that changed something, or may have.
@@ -115,6 +119,15 @@ pub struct Past {
     has_leases: bool,
     /// Minutes in which some kubelet wrote: the first and last time within.
     alive: BTreeMap<i64, (i64, i64)>,
+}
+
+/// What is kept of a pod whose name is another one's.
+#[derive(Debug, Clone, Copy)]
+struct Cut {
+    /// When its labels last changed.
+    changed: i64,
+    /// It was known to hold an address.
+    held: bool,
 }
 
 /// The kind of a resource that is used. EndpointSlices date nothing, and what Terway says of nodes is of the present. Of ConfigMaps it
@@ -282,9 +295,17 @@ impl Past {
     /// What the logs said in all. Times in between two writes hold as far as the log has no hole.
     pub(crate) fn finish(mut self) -> Told {
         self.advance(i64::MAX);
+        self.take_all_given();
         for last in std::mem::take(&mut self.chains).into_values() {
             last.flush(&mut self.moment);
         }
+        let (holes, until) = (&self.tally.holes, self.tally.from_to);
+        let is_watched_on = |gone: i64| {
+            let on = gone.saturating_add(SKEW_US);
+            let is_missing = |(from, to): &(i64, i64)| *from < on && gone < *to;
+            until.is_some_and(|(_, until)| on <= until) && !holes.iter().any(is_missing)
+        };
+        self.moment.gathered.note_watched_on(is_watched_on);
         for (key, at) in self.idle {
             self.writes.entry(key).or_default().insert(at);
         }
@@ -303,7 +324,8 @@ impl Past {
         Told {
             quiet: Quiet {
                 stretches,
-                kinds: (!self.has_leases).then(|| kinds.collect()),
+                kinds: kinds.collect(),
+                has_leases: self.has_leases,
                 writes: self.writes,
             },
             moment: self.moment,

@@ -36,6 +36,7 @@ const WHOLE: [&str; 4] = ["", "status", "ephemeralcontainers", "resize"];
 impl Past {
     /// What a write of a pod says.
     pub(super) fn pod(&mut self, entry: &Entry) {
+        self.take_given(entry);
         match entry.subresource.as_str() {
             "binding" => return self.bound(entry),
             "eviction" => return self.pod_asked(entry),
@@ -85,7 +86,9 @@ impl Past {
             ..self.written(entry, by(entry), last_at)
         };
         let known = last.and_then(|last| last.pod.clone());
-        let is_seen = |last: &&Last| self.is_whole(last.at, entry.received);
+        // By a status that nobody sees it may have got others.
+        let may_differ = known.as_ref().is_some_and(|known| known.may_have_ended);
+        let is_seen = |last: &&Last| !may_differ && self.is_whole(last.at, entry.received);
         let had: Vec<IpAddr> = last
             .into_iter()
             .filter(is_seen)
@@ -116,17 +119,24 @@ impl Past {
             held.facts.came |= bound.is_some_and(|bound| self.has_run(bound));
             held.shape.labels.clone_from(&shape.labels);
         }
+        let cut = self.cut.remove(&object.uid);
+        if let Some(cut) = cut.filter(|cut| cut.held) {
+            // What it was like before that is passed on.
+            let since = |held: &mut Held| held.at = held.at.filter(|at| cut.changed <= *at);
+            held.iter_mut().for_each(since);
+        }
         // Those of whom nothing but times was seen before are met only now.
         let first = known.as_ref().filter(|known| known.is_labelled());
         let changed = match first {
             None => {
                 let changed = known.as_ref().and_then(|known| known.changed);
-                self.unseen_before(&key, entry).max(changed)
+                let cut = cut.filter(|cut| !cut.held).map(|cut| cut.changed);
+                self.unseen_before(&key, entry).max(changed).max(cut)
             }
             Some(first) if first.shape.labels != shape.labels => Some(entry.received),
             Some(first) => first.changed,
         };
-        self.was_unlabelled(&key, &held, changed, written.by);
+        self.was_unlabelled(&key, &mut held, changed, written.by);
         if is_removed {
             self.bound.remove(&object.uid);
             self.end_pod(key, &object, held, written);
@@ -153,20 +163,21 @@ impl Past {
     pub(super) fn was_unlabelled(
         &mut self,
         key: &Key,
-        held: &[Held],
+        held: &mut [Held],
         changed: Option<i64>,
         by: By,
     ) {
         let Some(changed) = changed else { return };
         let last = self.chains.get(key);
-        let is_new = |held: &&Held| {
+        let is_new = |held: &&mut Held| {
             last.is_none_or(|last| last.holders().all(|known| known.holder != held.holder))
         };
-        let unseen = held
-            .iter()
-            .filter(is_new)
-            .filter_map(|held| unlabelled(held, changed));
-        let unseen: Vec<Held> = unseen.collect();
+        let mut unseen = Vec::new();
+        for held in held.iter_mut().filter(is_new) {
+            unseen.extend(unlabelled(held, changed));
+            // What it is like now it was not yet then.
+            held.at = held.at.filter(|at| changed <= *at);
+        }
         self.moment.gather(unseen, by);
     }
 
@@ -243,7 +254,8 @@ fn removed(object: &Object, pod: &Pod, entry: &Entry) -> Vec<Held> {
     let mut held = watch::ended(object, is_sure.then_some(entry.received));
     // Who runs gives nothing back before somebody asks for the end.
     let is_running = !pod.is_finished() && pod.times.finished.is_none();
-    let asked = asked(object, entry).filter(|_| is_running && !is_mirror(entry));
+    let says = is_running && !is_mirror(entry) && !is_by_collector(entry);
+    let asked = asked(object, entry).filter(|_| says);
     for held in &mut held {
         held.facts.open_end = !is_sure;
         held.at = held.at.map(|at| asked.map_or(at, |asked| asked.max(at)));
@@ -260,6 +272,11 @@ fn asked(object: &Object, entry: &Entry) -> Option<i64> {
             .as_i64()
     });
     Some((marked - grace.unwrap_or(0) * 1_000_000).min(entry.received))
+}
+
+/// The collector of pods removes those whose node is lost: nobody knows how long they ran.
+pub(super) fn is_by_collector(entry: &Entry) -> bool {
+    entry.user.ends_with(":pod-garbage-collector")
 }
 
 /// Deleting what the kubelet shows of a static pod stops nothing.
@@ -309,9 +326,14 @@ pub(super) fn is_relabelling(entry: &Entry) -> bool {
     is_whole && (entry.verb == "update" || entry.verb == "patch" && labels)
 }
 
-/// The same holder at an earlier time, with labels that nobody saw.
-fn unlabelled(held: &Held, at: i64) -> Option<Held> {
-    let at = at.min(held.at?.saturating_sub(1));
+/// The same holder before its labels changed.
+fn unlabelled(held: &Held, changed: i64) -> Option<Held> {
+    let at = held.at?;
+    let at = if at < changed {
+        at
+    } else {
+        changed.min(at - 1)
+    };
     let was_there = held.facts.starts.first().is_some_and(|start| *start <= at);
     was_there.then(|| Held {
         holder: held.holder.clone(),

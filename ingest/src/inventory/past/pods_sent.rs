@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 
 use super::super::history::{By, Facts};
 use super::super::sighting::{self, Held, Shape};
-use super::Past;
 use super::chain::{Key, Last, OfPod, Written};
 use super::declared::{APART_US, read};
 use super::entry::{Entry, Level};
-use super::pods::{addresses, annotated, is_ip_patch, is_relabelling, living};
+use super::pods::{addresses, annotated, is_by_collector, is_ip_patch, is_relabelling, living};
 use super::replay;
+use super::{Cut, Past};
 
 impl Past {
     /// A write of a pod whose answer is not in the log.
@@ -37,7 +37,9 @@ impl Past {
             ("patch" | "update", _) if entry.subresource == "status" => {
                 self.pod_may_have_ended(&key(entry));
             }
-            ("patch", Level::Request) if is_ip_patch(entry) => self.pod_given(entry),
+            ("patch", Level::Request) if is_ip_patch(entry) => {
+                self.given.insert(key(entry), entry.clone());
+            }
             ("patch" | "update", _) if is_main => self.pod_relabelled(entry),
             _ => {}
         }
@@ -48,6 +50,10 @@ impl Past {
         if self.chains.get(key).is_some_and(|last| last.uid != uid)
             && let Some(last) = self.chains.remove(key)
         {
+            if let Some(changed) = last.pod.as_ref().and_then(|pod| pod.changed) {
+                let held = last.holders().next().is_some();
+                self.cut.insert(last.uid.clone(), Cut { changed, held });
+            }
             last.flush(&mut self.moment);
         }
     }
@@ -143,6 +149,36 @@ impl Past {
         self.pod_holds(key, (&uid, of_pod), held, entry);
     }
 
+    /// Before another write of a pod, Terway's word of its addresses counts. That names no uid, and servers write with clocks of their own: where the
+    /// pod is replaced right after, the word may be of the next one, which says itself what it has.
+    pub(super) fn take_given(&mut self, entry: &Entry) {
+        if self.given.is_empty() {
+            return;
+        }
+        let Some(given) = self.given.remove(&key(entry)) else {
+            return;
+        };
+        let sent = entry.request.as_ref();
+        let uid = sent.and_then(|sent| sent.pointer("/metadata/uid")?.as_str());
+        let last = self.chains.get(&key(entry));
+        let is_other = last.is_some_and(|last| uid.is_some_and(|uid| uid != last.uid));
+        let is_replacing = match (entry.verb.as_str(), entry.subresource.as_str()) {
+            ("create", "" | "binding") => true,
+            ("delete", "") => entry.grace() == Some(0) || entry.kubelet().is_some(),
+            _ => is_other,
+        };
+        if !is_replacing || entry.received - given.received >= APART_US {
+            self.pod_given(&given);
+        }
+    }
+
+    /// The same at the end of the log.
+    pub(super) fn take_all_given(&mut self) {
+        for given in std::mem::take(&mut self.given).into_values() {
+            self.pod_given(&given);
+        }
+    }
+
     /// Terway's word of a pod's addresses.
     fn pod_given(&mut self, entry: &Entry) {
         let key = key(entry);
@@ -197,13 +233,9 @@ impl Past {
                 held.facts.dated_by.insert(By::AuditRequest);
             }
         }
-        let changed = of_pod.changed.filter(|_| !is_unlabelled);
-        self.was_unlabelled(&key, &held, changed, By::Audit);
-        if last_at.is_none()
-            && let Some(last) = self.chains.remove(&key)
-        {
-            last.flush(&mut self.moment);
-        }
+        let changed = of_pod.changed;
+        self.was_unlabelled(&key, &mut held, changed, By::Audit);
+        self.pod_is_another(&key, uid);
         let moment = &mut self.moment;
         let last = self.chains.entry(key);
         let last = last.or_insert_with(|| Last::new(uid, written, moment));
@@ -273,7 +305,12 @@ impl Past {
     /// A deletion without its answer.
     fn pod_removed(&mut self, entry: &Entry) {
         let key = key(entry);
-        self.relabelled.remove(&key);
+        // Kubelets delete what is gone and nothing else.
+        let is_last =
+            entry.grace() == Some(0) || entry.level == Level::Metadata && entry.kubelet().is_some();
+        if is_last {
+            self.relabelled.remove(&key);
+        }
         let Some(last) = self.chains.get(&key) else {
             return;
         };
@@ -281,9 +318,6 @@ impl Past {
         let uid = sent.and_then(|body| body.pointer("/preconditions/uid")?.as_str());
         let is_seen = self.is_whole(last.at, entry.received);
         let is_whole = uid.map_or(is_seen, |uid| uid == last.uid);
-        // Kubelets delete what is gone and nothing else.
-        let is_last =
-            entry.grace() == Some(0) || entry.level == Level::Metadata && entry.kubelet().is_some();
         if !is_whole || !is_last {
             return self.pod_asked(entry);
         }
@@ -300,7 +334,7 @@ impl Past {
         } else {
             let open: Vec<Held> = last.holders().map(open).collect();
             self.moment.gather(open, By::AuditRequest);
-            if is_seen {
+            if is_seen && !is_by_collector(entry) {
                 last.go_on(entry.received);
             }
             last.flush(&mut self.moment);

@@ -5,7 +5,8 @@
 //! write what is in force up to the log's end.
 //! Pods are left out: that a pod was not written does not say that it ran.
 //!
-//! A log holds all writes of a kind if it holds one; or if it has the leases of kubelets, for then nobody filtered it.
+//! A log holds all writes of a kind if it holds one; or if it has the leases of kubelets, for then nobody filtered it. But kubelets write the
+//! status of their nodes all the time as well: where leases are there and nodes are not, somebody took the nodes out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,8 +26,10 @@ pub(crate) struct Quiet {
     pub(super) stretches: Vec<(i64, i64)>,
     /// Times of writes, in order.
     pub(super) writes: BTreeMap<Key, BTreeSet<i64>>,
-    /// Kinds of which all writes are there, by group and kind; `None` for all.
-    pub(super) kinds: Option<BTreeSet<(String, String)>>,
+    /// Kinds of which there are writes, by group and kind.
+    pub(super) kinds: BTreeSet<(String, String)>,
+    /// Whether there are leases of kubelets.
+    pub(super) has_leases: bool,
 }
 
 impl Quiet {
@@ -62,10 +65,8 @@ impl Quiet {
         unknown: Option<&C>,
     ) {
         let kind = (subject.group.clone(), subject.kind.clone());
-        let is_covered = self
-            .kinds
-            .as_ref()
-            .is_none_or(|kinds| kinds.contains(&kind));
+        let is_node = subject.kind == "Node" && subject.group.is_empty();
+        let is_covered = self.kinds.contains(&kind) || self.has_leases && !is_node;
         // Without a uid it is what somebody wants, not what was there.
         if subject.kind == "Pod" || subject.uid.is_empty() || !is_covered {
             return;

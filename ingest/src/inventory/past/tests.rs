@@ -3,6 +3,7 @@
 mod declared;
 mod merging;
 mod pods_sent;
+mod replaced;
 mod replay;
 mod sent;
 mod terway;

@@ -211,7 +211,11 @@ fn finalizers_keep_a_namespace_until_it_is_finalized() {
 
 /// The policy as a snapshot shows it at that time.
 fn seen(at_ms: i64) -> Known {
-    let manifest = flowaudit_rules::kubernetes::read("", &policy(3, 12, "a").to_string());
+    shown(at_ms, &policy(3, 12, "a"))
+}
+
+fn shown(at_ms: i64, object: &Value) -> Known {
+    let manifest = flowaudit_rules::kubernetes::read("", &object.to_string());
     let (text, facts) = sighting::declared(&manifest.objects[0]).unwrap();
     let mut known = Known::default();
     let history = known
@@ -293,6 +297,32 @@ fn what_was_not_written_did_not_change() {
         &told_on(&known, &[filtered, late]).1,
         &[(200_000, 200_000, Some(200_000), None)],
     );
+}
+
+/// Kubelets write leases and nodes: where one is there without the other, somebody took it out.
+#[test]
+fn a_log_without_nodes_does_not_say_that_they_stay() {
+    let leases: Vec<Value> = (1..=40).map(|n| lease(n * 10_000)).collect();
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1", "uid": "n1"},
+        "status": {"addresses": [{"type": "InternalIP", "address": "10.0.9.1"}]}});
+    let known = shown(100_000, &node);
+    let rows = |more: &[Value]| told_on(&known, &[&leases, more].concat()).1;
+    check(&rows(&[]), &[(100_000, 100_000, None, None)]);
+    let beat = json!({"status": {"conditions": []}});
+    let beat = write(
+        50_000,
+        KUBELET,
+        "patch",
+        "nodes/status",
+        [beat, node.clone()],
+    );
+    let beat = with(
+        beat,
+        "objectRef",
+        json!({"resource": "nodes", "subresource": "status", "name": "n2"}),
+    );
+    let rows = rows(&[with(beat, "responseObject", Value::Null)]);
+    check(&rows, &[(10_000, 400_000, None, None)]);
 }
 
 #[test]

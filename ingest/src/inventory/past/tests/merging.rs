@@ -274,3 +274,81 @@ fn equals_contradict_each_other_and_so_does_a_word_of_its_own() {
     assert_eq!(told[0].against, Against::Holder("shop/u3".to_owned()));
     assert!(rows.contains(&("u3".to_owned(), 130_000, 300_000, None)));
 }
+
+#[test]
+fn what_names_a_pod_after_its_end_is_not_believed() {
+    let life = Life {
+        uid: "u1",
+        started: 10_000,
+        relabelled: None,
+        finished: 60_000,
+    };
+    let log = Source::Log(life.log("RequestResponse"));
+    let ended = ("u1".to_owned(), 10_000, 60_000, Some(998));
+    assert_eq!(after(&[&log]), (vec![ended], vec![]));
+    // A few seconds are two clocks.
+    let close = Source::Snapshot(66_000, vec![life.at(50_000)]);
+    assert_eq!(after(&[&log, &close]).1, []);
+    // With other labels it is no second time, either.
+    let other = Life {
+        relabelled: Some(20_000),
+        ..life.clone()
+    };
+    for (of, until) in [(&life, 10_998), (&other, 60_000)] {
+        let late = Source::Snapshot(600_000, vec![of.at(50_000)]);
+        let (rows, told) = after(&[&log, &late]);
+        assert_eq!(after(&[&late, &log]), (rows.clone(), told.clone()));
+        assert_eq!(after(&[&late, &log, &late]), (rows.clone(), told.clone()));
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(told[0].against, Against::Gone);
+        let cores: Vec<_> = rows.iter().map(|row| (row.1, row.2)).collect();
+        assert_eq!(cores, [(10_000, until)]);
+    }
+    // Its network was made anew.
+    let anew = Life {
+        started: 300_000,
+        finished: 900_000,
+        ..life
+    };
+    let anew = Source::Snapshot(600_000, vec![anew.at(600_000)]);
+    assert_eq!(after(&[&log, &anew]).1, []);
+}
+
+#[test]
+fn a_name_belongs_to_one_pod_at_a_time() {
+    let named = |uid, started: i64, addr: &str, at: i64| {
+        let life = Life {
+            uid,
+            started,
+            relabelled: None,
+            finished: 900_000,
+        };
+        let mut pod = life.at(at);
+        pod["metadata"]["name"] = "db-0".into();
+        pod["status"]["podIP"] = addr.into();
+        Source::Snapshot(at, vec![pod])
+    };
+    let one = [20_000, 50_000, 600_000].map(|at| named("u1", 10_000, "10.0.0.1", at));
+    let next = named("u2", 300_000, "10.0.0.2", 400_000);
+    let (rows, told) = after(&[&one[0], &one[1], &next]);
+    assert_eq!(told, []);
+    let expected = [(10_000, 50_000), (300_000, 400_000)];
+    assert!(
+        rows.iter().map(|row| (row.1, row.2)).eq(expected),
+        "{rows:?}"
+    );
+    // Whatever it is that was seen at 600 s, it was not the first one.
+    let (rows, told) = after(&[&one[0], &one[2], &next]);
+    let [told] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!(
+        (&told.against, told.from_us),
+        (&Against::Gone, ZERO + 298_000_000)
+    );
+    let expected = [(10_000, 20_000), (300_000, 400_000)];
+    assert!(
+        rows.iter().map(|row| (row.1, row.2)).eq(expected),
+        "{rows:?}"
+    );
+}

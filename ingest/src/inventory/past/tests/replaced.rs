@@ -1,0 +1,221 @@
+//! Pods that are replaced, where what is written of the one before and of the next comes close together or out of order. Each was found by a log
+//! of an independent generator.
+
+use serde_json::{Value, json};
+
+use super::pods_sent::{TERWAY, at_level, held, is, on_node, relabelled, running_at};
+use super::*;
+
+const SCHEDULER: &str = "system:kube-scheduler";
+
+fn sent(at_ms: i64, user: &str, verb: &str, resource: &str, body: Value) -> Value {
+    at_level(
+        write(at_ms, user, verb, resource, [body, Value::Null]),
+        "Request",
+    )
+}
+
+/// The next one of the same name is given a node.
+fn next_is_bound(at_ms: i64) -> Value {
+    let next = json!({"metadata": {"name": "web", "namespace": "shop", "uid": "u2"}});
+    sent(at_ms, SCHEDULER, "create", "pods/binding", next)
+}
+
+fn removal() -> Value {
+    json!({"gracePeriodSeconds": 0, "preconditions": {"uid": "u1"}})
+}
+
+/// A controller was quicker than the end of what it replaced was told.
+#[test]
+fn the_last_state_of_one_whose_name_is_anothers_does_not_say_what_it_was_like() {
+    let state = |at_ms, user, verb, resource, label| {
+        write(
+            at_ms,
+            user,
+            verb,
+            resource,
+            [json!({}), pod(label, 3, running())],
+        )
+    };
+    let of_labels = json!({"metadata": {"labels": {"tier": "b"}}});
+    let relabelled = write(
+        50_000,
+        "someone",
+        "patch",
+        "pods",
+        [of_labels, pod("b", 4, running())],
+    );
+    let bound = next_is_bound(70_000);
+    let removed = state(70_500, "gc", "delete", "pods", "b");
+    let removed = with(removed, "requestObject", removal());
+    let before = [
+        state(6_000, KUBELET, "patch", "pods/status", "a"),
+        relabelled,
+        state(60_000, KUBELET, "patch", "pods/status", "b"),
+    ];
+    let expected = held(&before);
+    assert_eq!(expected.len(), 2);
+    assert_eq!(held(&[&before[..], &[bound, removed]].concat()), expected);
+}
+
+/// Its addresses became known by that last state, and its labels were written before.
+#[test]
+fn one_whose_name_is_anothers_had_other_labels_before_they_changed() {
+    let pending = json!({"phase": "Pending"});
+    let met = write(
+        2_000,
+        KUBELET,
+        "patch",
+        "pods/status",
+        [json!({}), pod("a", 2, pending)],
+    );
+    let removed = write(
+        70_500,
+        KUBELET,
+        "delete",
+        "pods",
+        [removal(), pod("b", 9, finished(69_000))],
+    );
+    let log = [
+        met,
+        relabelled(30_000, "Metadata", "b", 5),
+        next_is_bound(70_000),
+        removed,
+    ];
+    assert_eq!(
+        held(&log),
+        [
+            is("10.0.0.1 null", 5_000, 29_998),
+            is(r#"10.0.0.1 {"tier":"b"}"#, 69_000, 69_000)
+        ]
+    );
+}
+
+/// Terway names no uid: what it says may be of the next one already, whose creation is logged later by another server's clock.
+#[test]
+fn an_address_given_right_before_a_pod_is_replaced_may_be_of_the_next() {
+    let given = |at_ms| {
+        let body = json!({"metadata": {"annotations": {"k8s.aliyun.com/pod-ips": "10.0.0.2"}}});
+        sent(at_ms, TERWAY, "patch", "pods", body)
+    };
+    let log = [on_node(), running_at(4_000, "10.0.0.1")];
+    let removed = || sent(60_000, KUBELET, "delete", "pods", removal());
+    let created = || sent(60_100, "controller", "create", "pods", json!({}));
+    let next = json!({"metadata": {"uid": "u2"}, "status": {"phase": "Pending"}});
+    let next = || sent(60_200, KUBELET, "patch", "pods/status", next.clone());
+    for replaced in [removed(), created(), next_is_bound(60_100), next()] {
+        let log = [&log[..], &[given(59_900), replaced]].concat();
+        assert_eq!(held(&log), [is("10.0.0.1 null", 3_998, 3_998)], "{log:#?}");
+    }
+    // Long before it is its own.
+    let log = [&log[..], &[given(30_000), removed()]].concat();
+    let own = [
+        is("10.0.0.1 null", 3_998, 3_998),
+        is("10.0.0.2 null", 29_998, 29_998),
+    ];
+    assert_eq!(held(&log), own);
+}
+
+/// Its statuses were cut off, and who asked for its end says nothing of labels.
+#[test]
+fn an_end_that_is_asked_for_does_not_make_labels_known() {
+    let removed = write(
+        70_000,
+        KUBELET,
+        "delete",
+        "pods",
+        [removal(), pod("b", 9, finished(69_000))],
+    );
+    let asked = write(
+        60_000,
+        "someone",
+        "delete",
+        "pods",
+        [Value::Null, Value::Null],
+    );
+    let log = [
+        at_level(relabelled(30_000, "Request", "b", 5), "Request"),
+        at_level(asked, "Metadata"),
+        removed,
+    ];
+    let without_answers: Vec<Value> = log[..2]
+        .iter()
+        .map(|event| with(event.clone(), "responseObject", Value::Null))
+        .chain([log[2].clone()])
+        .collect();
+    assert_eq!(
+        held(&without_answers),
+        [
+            is("10.0.0.1 null", 5_000, 29_998),
+            is(r#"10.0.0.1 {"tier":"b"}"#, 69_000, 69_000)
+        ]
+    );
+}
+
+/// Its sandbox was made anew with another address, and a kubelet that is started anew shows none at the end.
+#[test]
+fn a_status_that_nobody_saw_may_have_told_of_another_address() {
+    let unseen = at_level(
+        write(
+            30_000,
+            KUBELET,
+            "patch",
+            "pods/status",
+            [Value::Null, Value::Null],
+        ),
+        "Metadata",
+    );
+    let mut last = pod("a", 9, finished(69_000));
+    last["status"]["podIP"] = Value::Null;
+    let last = write(70_000, KUBELET, "patch", "pods/status", [json!({}), last]);
+    let seen = write(
+        6_000,
+        KUBELET,
+        "patch",
+        "pods/status",
+        [json!({}), pod("a", 3, running())],
+    );
+    let a = r#"10.0.0.1 {"tier":"a"}"#;
+    assert_eq!(held(&[seen.clone(), last.clone()]), [is(a, 5_000, 69_000)]);
+    assert_eq!(held(&[seen, unseen, last]), [is(a, 5_000, 5_998)]);
+}
+
+/// Older collectors write no status before, and newer ones may be logged the other way round.
+#[test]
+fn the_collector_of_pods_does_not_know_how_long_they_ran() {
+    let removed = |user: &str| sent(60_000, user, "delete", "pods", removal());
+    let log = |user| [on_node(), running_at(4_000, "10.0.0.1"), removed(user)];
+    let collector = "system:serviceaccount:kube-system:pod-garbage-collector";
+    assert_eq!(held(&log(collector)), [is("10.0.0.1 null", 3_998, 3_998)]);
+    assert_eq!(held(&log("someone")), [is("10.0.0.1 null", 3_998, 59_998)]);
+}
+
+/// It was met without an address, and relabelled before it showed one that it had all the time.
+#[test]
+fn labels_written_before_an_address_was_shown_are_not_those_it_came_with() {
+    let pending = json!({"phase": "Pending", "hostIP": "10.0.9.1"});
+    let met = write(
+        2_000,
+        KUBELET,
+        "patch",
+        "pods/status",
+        [json!({}), pod("a", 2, pending)],
+    );
+    let shown = json!({"metadata": {"uid": "u1"}, "status": running()});
+    let shown = sent(40_000, KUBELET, "patch", "pods/status", shown);
+    let seen = write(
+        60_000,
+        KUBELET,
+        "patch",
+        "pods/status",
+        [json!({}), pod("b", 9, running())],
+    );
+    let log = [met, relabelled(30_000, "Metadata", "b", 5), shown, seen];
+    assert_eq!(
+        held(&log),
+        [
+            is("10.0.0.1 null", 5_000, 29_998),
+            is(r#"10.0.0.1 {"tier":"b"}"#, 39_998, 59_998)
+        ]
+    );
+}
