@@ -32,11 +32,9 @@ impl Gathered {
         of.seen.push((at, shape, by));
     }
 
-    /// Notes of whom it is known who came next, by when they were gone.
-    pub(super) fn note_watched_on(&mut self, is_watched_on: impl Fn(i64) -> bool) {
-        for sightings in self.0.values_mut() {
-            sightings.facts.watched_on = sightings.facts.gone.is_some_and(&is_watched_on);
-        }
+    /// What is known of each beside when it was seen.
+    pub(super) fn facts_mut(&mut self) -> impl Iterator<Item = &mut Facts> {
+        self.0.values_mut().map(|sightings| &mut sightings.facts)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Holder, &Sightings)> {

@@ -12,6 +12,7 @@ mod declared;
 pub mod entry;
 pub mod event;
 pub(super) mod gaps;
+mod order;
 mod pods;
 mod pods_sent;
 pub(super) mod quiet;
@@ -107,6 +108,10 @@ pub struct Past {
     relabelled: HashMap<Key, i64>,
     /// Pods by uid whose labels changed, and whose name was another one's before their own end was told.
     cut: HashMap<String, Cut>,
+    /// When pods ended, or may have, of which no address is known.
+    unseen_ends: BTreeSet<i64>,
+    /// When pods were bound of which no address became known.
+    unseen_begins: BTreeSet<i64>,
     /// What Terway last wrote of a pod's addresses, where that names no uid, until the next write of it.
     given: BTreeMap<Key, Entry>,
     moment: Moment,
@@ -271,7 +276,8 @@ impl Past {
         let later = self
             .waiting
             .split_off(&(until.saturating_add(1), String::new()));
-        for entry in std::mem::replace(&mut self.waiting, later).into_values() {
+        let entries = std::mem::replace(&mut self.waiting, later).into_values();
+        for entry in order::by_version(entries.collect()) {
             let named = (entry.namespace.as_str(), entry.name.as_str());
             match kind_of(&entry.group, &entry.resource, named) {
                 Some("Pod") => self.pod(&entry),
@@ -299,13 +305,7 @@ impl Past {
         for last in std::mem::take(&mut self.chains).into_values() {
             last.flush(&mut self.moment);
         }
-        let (holes, until) = (&self.tally.holes, self.tally.from_to);
-        let is_watched_on = |gone: i64| {
-            let on = gone.saturating_add(SKEW_US);
-            let is_missing = |(from, to): &(i64, i64)| *from < on && gone < *to;
-            until.is_some_and(|(_, until)| on <= until) && !holes.iter().any(is_missing)
-        };
-        self.moment.gathered.note_watched_on(is_watched_on);
+        self.note_who_is_known();
         for (key, at) in self.idle {
             self.writes.entry(key).or_default().insert(at);
         }
@@ -330,6 +330,36 @@ impl Past {
             },
             moment: self.moment,
             tally: self.tally,
+        }
+    }
+
+    /// Notes of whom it is known who had the address before, and who had it next.
+    fn note_who_is_known(&mut self) {
+        let holders = self.moment.gathered.iter();
+        let known: BTreeSet<&str> = holders.map(|(holder, _)| &*holder.subject.uid).collect();
+        let unseen = self
+            .bound
+            .iter()
+            .filter(|(uid, _)| !known.contains(&***uid));
+        self.unseen_begins.extend(unseen.map(|(_, at)| *at));
+        let (holes, until) = (&self.tally.holes, self.tally.from_to);
+        let (ends, begins) = (&self.unseen_ends, &self.unseen_begins);
+        let is_watched_on = |gone: i64| {
+            let on = gone.saturating_add(SKEW_US);
+            let is_missing = |(from, to): &(i64, i64)| *from < on && gone < *to;
+            until.is_some_and(|(_, until)| on <= until)
+                && !holes.iter().any(is_missing)
+                && begins.range(gone - MINUTE_US..=on).next().is_none()
+        };
+        // An address goes round quickly, and an object may be deleted long after it came back.
+        for facts in self.moment.gathered.facts_mut() {
+            facts.watched_on = facts.gone.is_some_and(is_watched_on);
+            let start = facts.starts.first().copied().or(facts.not_before);
+            if let Some(start) = start.filter(|_| facts.came) {
+                let low = facts.not_before.map_or(start, |low| low.min(start));
+                let (from, to) = (low - 2 * SKEW_US, start + MINUTE_US);
+                facts.came = ends.range(from..=to).next().is_none();
+            }
         }
     }
 

@@ -57,9 +57,19 @@ impl Past {
             .request
             .as_ref()
             .and_then(|body| body.get("metadata")?.get("uid")?.as_str());
-        if let Some(uid) = uid {
-            self.pod_is_another(&key_of_entry(entry, "Pod"), uid);
-            self.bound.insert(uid.to_owned(), entry.received);
+        match uid {
+            Some(uid) => {
+                self.pod_is_another(&key_of_entry(entry, "Pod"), uid);
+                self.bound.insert(uid.to_owned(), entry.received);
+            }
+            None => drop(self.unseen_begins.insert(entry.received)),
+        }
+    }
+
+    /// A pod that was bound is gone.
+    pub(super) fn unbind(&mut self, uid: &str, has_held: bool) {
+        if let Some(bound) = self.bound.remove(uid).filter(|_| !has_held) {
+            self.unseen_begins.insert(bound);
         }
     }
 
@@ -131,14 +141,16 @@ impl Past {
             None => {
                 let changed = known.as_ref().and_then(|known| known.changed);
                 let cut = cut.filter(|cut| !cut.held).map(|cut| cut.changed);
-                self.unseen_before(&key, entry).max(changed).max(cut)
+                let unseen = self.unseen_before(&key, entry);
+                self.relabelled.remove(&key);
+                unseen.max(changed).max(cut)
             }
             Some(first) if first.shape.labels != shape.labels => Some(entry.received),
             Some(first) => first.changed,
         };
         self.was_unlabelled(&key, &mut held, changed, written.by);
         if is_removed {
-            self.bound.remove(&object.uid);
+            self.unbind(&object.uid, !held.is_empty());
             self.end_pod(key, &object, held, written);
             return;
         }
@@ -183,18 +195,15 @@ impl Past {
 
     /// Up to when the labels of a pod that is first met here may have been others: its labels are just written, or the log
     /// has a hole before, or held a write of them that did not say what they became.
-    fn unseen_before(&mut self, key: &Key, entry: &Entry) -> Option<i64> {
-        let unseen = self.relabelled.remove(key);
+    pub(super) fn unseen_before(&self, key: &Key, entry: &Entry) -> Option<i64> {
         if is_relabelling(entry) {
             return Some(entry.received);
-        }
-        if unseen.is_some() {
-            return unseen;
         }
         let holes = self.tally.holes.iter().rev();
         let mut before = holes.filter(|(_, to)| *to <= entry.answered);
         let until = entry.received.saturating_sub(1);
-        before.next().map(|(_, to)| until.min(*to))
+        let hole = before.next().map(|(_, to)| until.min(*to));
+        self.relabelled.get(key).copied().max(hole)
     }
 
     /// What it held before the last state is no longer its, as at every write; of the rest `held` knows the end.

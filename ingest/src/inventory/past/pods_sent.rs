@@ -24,6 +24,9 @@ impl Past {
     /// A write of a pod whose answer is not in the log.
     pub(super) fn pod_sent(&mut self, entry: &Entry) {
         let is_main = entry.subresource.is_empty();
+        if self.ends_unseen(entry) {
+            self.unseen_ends.insert(entry.received);
+        }
         match (entry.verb.as_str(), entry.level) {
             ("delete", _) if is_main => self.pod_removed(entry),
             ("create", _) if is_main => self.pod_is_another(&key(entry), ""),
@@ -33,8 +36,9 @@ impl Past {
             {
                 self.pod_status(entry);
             }
-            // It may have ended by it.
+            // It may have ended by it, or got another address.
             ("patch" | "update", _) if entry.subresource == "status" => {
+                self.unseen_begins.insert(entry.received);
                 self.pod_may_have_ended(&key(entry));
             }
             ("patch", Level::Request) if is_ip_patch(entry) => {
@@ -42,6 +46,29 @@ impl Past {
             }
             ("patch" | "update", _) if is_main => self.pod_relabelled(entry),
             _ => {}
+        }
+    }
+
+    /// Whether a pod ends by it, or may, of which no address is known: it began before the log, for instance.
+    fn ends_unseen(&self, entry: &Entry) -> bool {
+        let is_known = |last: &Last| {
+            let may_differ = last.pod.as_ref().is_some_and(|pod| pod.may_have_ended);
+            !may_differ && last.holders().next().is_some()
+        };
+        if self.chains.get(&key(entry)).is_some_and(is_known) {
+            return false;
+        }
+        match (entry.verb.as_str(), entry.subresource.as_str()) {
+            ("delete", "") => true,
+            ("patch" | "update", "status") => {
+                let sent = entry.request.as_ref();
+                let status = sent.filter(|_| entry.level >= Level::Request);
+                let phase = status.and_then(|sent| sent.pointer("/status/phase"));
+                let phase = phase.and_then(Value::as_str);
+                status.is_none_or(|sent| !sent.is_object())
+                    || matches!(phase, Some("Succeeded" | "Failed"))
+            }
+            _ => false,
         }
     }
 
@@ -95,6 +122,7 @@ impl Past {
             .any(|key| status.get(key).is_some());
         without_directives(&mut status);
         let unseen = self.relabelled.get(&key).copied();
+        let unseen_before = self.unseen_before(&key, entry);
         let mut of_pod = last
             .and_then(|last| last.pod.clone())
             .unwrap_or_else(|| OfPod {
@@ -106,7 +134,7 @@ impl Past {
                 node_addresses: Vec::new(),
                 has_own: None,
                 relabelled: unseen,
-                changed: None,
+                changed: unseen_before,
                 may_have_ended: false,
             });
         let Some(mut object) = made(entry, &uid, status) else {
@@ -328,7 +356,7 @@ impl Past {
         let Some(mut last) = self.chains.remove(&key) else {
             return;
         };
-        self.bound.remove(&last.uid);
+        self.unbind(&last.uid, last.holders().next().is_some());
         if entry.kubelet().is_some() {
             last.end(written, &mut self.moment);
         } else {

@@ -219,3 +219,142 @@ fn labels_written_before_an_address_was_shown_are_not_those_it_came_with() {
         ]
     );
 }
+
+/// It began before the log did, so nothing tells which address it gave back.
+#[test]
+fn who_came_before_is_not_known_where_somebody_ended_unseen() {
+    let came = |ends: &[Value]| {
+        let body = json!({"metadata": {"name": "web", "namespace": "shop", "uid": "u1"}});
+        let bound = sent(60_000, SCHEDULER, "create", "pods/binding", body);
+        let status = json!({"phase": "Running", "podIP": "10.0.0.1",
+            "containerStatuses": [{"state": {"running": {"startedAt": text(62_000)}}}]});
+        let shown = write(
+            64_000,
+            KUBELET,
+            "patch",
+            "pods/status",
+            [json!({}), pod("a", 3, status)],
+        );
+        let first = write(1_000, KUBELET, "update", "leases", [json!({}), json!({})]);
+        let log = [&[first, bound, shown], ends].concat();
+        let (rows, ..) = told(&log);
+        rows[0].4.contains(r#""came":true"#)
+    };
+    let other = |event: Value| {
+        let mut event = event;
+        event["objectRef"]["name"] = "other".into();
+        event
+    };
+    let removed = |at_ms| {
+        let body = json!({"gracePeriodSeconds": 0, "preconditions": {"uid": "u0"}});
+        other(sent(at_ms, KUBELET, "delete", "pods", body))
+    };
+    let status = |level: &str, phase: &str| {
+        let body = json!({"metadata": {"uid": "u0"}, "status": {"phase": phase}});
+        other(at_level(
+            sent(58_000, KUBELET, "patch", "pods/status", body),
+            level,
+        ))
+    };
+    assert!(came(&[]));
+    assert!(!came(&[removed(58_000)]) && !came(&[removed(90_000)]));
+    assert!(came(&[removed(20_000)]) && came(&[removed(200_000)]));
+    assert!(!came(&[status("Request", "Succeeded")]));
+    assert!(!came(&[status("Metadata", "Running")]));
+    assert!(came(&[status("Request", "Running")]));
+    // Its address was known, and then its status was written unseen.
+    let known = json!({"metadata": {"uid": "u0"}, "status": {"phase": "Running", "hostIP": "10.0.9.1",
+        "podIP": "10.0.0.7", "podIPs": [{"ip": "10.0.0.7"}]}});
+    let known = || other(sent(20_000, KUBELET, "patch", "pods/status", known.clone()));
+    assert!(came(&[known(), removed(58_000)]));
+    let unseen = other(at_level(
+        sent(30_000, KUBELET, "patch", "pods/status", json!({})),
+        "Metadata",
+    ));
+    assert!(!came(&[known(), unseen, removed(58_000)]));
+}
+
+/// Of the next one nothing but its binding can be read.
+#[test]
+fn who_came_next_is_not_known_where_somebody_began_unseen() {
+    let watched_on = |begun: &[Value], until: i64| {
+        let status = [json!({}), pod("a", 3, running())];
+        let shown = write(6_000, KUBELET, "patch", "pods/status", status);
+        let end = [removal(), pod("a", 9, finished(59_000))];
+        let removed = write(60_000, KUBELET, "delete", "pods", end);
+        let last = write(until, KUBELET, "update", "leases", [json!({}), json!({})]);
+        let (rows, ..) = told(&[&[shown, removed, last], begun].concat());
+        rows[0].4.contains(r#""watched_on":true"#)
+    };
+    assert!(watched_on(&[], 80_000));
+    assert!(!watched_on(&[], 62_000), "the log ends");
+    let bound = |at_ms, body: Value| {
+        let mut event = sent(at_ms, SCHEDULER, "create", "pods/binding", body);
+        event["objectRef"]["name"] = "other".into();
+        event
+    };
+    let next = json!({"metadata": {"name": "other", "namespace": "shop", "uid": "u2"}});
+    assert!(!watched_on(&[bound(50_000, next.clone())], 80_000));
+    assert!(!watched_on(&[bound(50_000, Value::Null)], 80_000));
+    assert!(watched_on(&[bound(70_000, next)], 80_000));
+}
+
+/// Two servers, each with a clock of its own: what was written first is logged last.
+#[test]
+fn versions_tell_the_order_where_clocks_do_not() {
+    let seen = |at_ms, label, version| {
+        let body = json!({"metadata": {"annotations": {"note": "x"}}});
+        write(
+            at_ms,
+            "someone",
+            "patch",
+            "pods",
+            [body, pod(label, version, running())],
+        )
+    };
+    let log = [
+        write(
+            6_000,
+            KUBELET,
+            "patch",
+            "pods/status",
+            [json!({}), pod("a", 3, running())],
+        ),
+        relabelled(30_000, "Metadata", "b", 5),
+        seen(40_000, "c", 8),
+        relabelled(40_100, "RequestResponse", "c", 7),
+    ];
+    let of = |label: &str| format!(r#"10.0.0.1 {{"tier":"{label}"}}"#);
+    assert_eq!(
+        held(&log),
+        [
+            is(&of("a"), 5_000, 29_998),
+            is("10.0.0.1 null", 30_000, 40_098),
+            is(&of("c"), 40_100, 40_100)
+        ]
+    );
+}
+
+/// It came within a hole, and may have been relabelled there.
+#[test]
+fn labels_within_a_hole_are_not_those_that_come_after_it() {
+    let lease = |at_ms| write(at_ms, KUBELET, "update", "leases", [json!({}), json!({})]);
+    let shown = json!({"metadata": {"uid": "u1"}, "status": running()});
+    let mut shown = sent(404_000, KUBELET, "patch", "pods/status", shown);
+    shown["requestObject"]["status"]["hostIP"] = "10.0.9.1".into();
+    let seen = write(
+        460_000,
+        KUBELET,
+        "patch",
+        "pods/status",
+        [json!({}), pod("b", 9, running())],
+    );
+    let log = [lease(1_000), lease(400_000), shown, seen];
+    assert_eq!(
+        held(&log),
+        [
+            is("10.0.0.1 null", 5_000, 400_000),
+            is(r#"10.0.0.1 {"tier":"b"}"#, 403_998, 459_998)
+        ]
+    );
+}
