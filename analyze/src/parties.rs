@@ -87,8 +87,8 @@ pub struct Parties {
     /// By IPv6 address and number of its VPC.
     found_v6: HashMap<(u128, u32), Found, foldhash::fast::FixedState>,
     slices: HashMap<(u32, Held), u32>,
-    /// Per address whose holder changes, the holdings of windows met so far.
-    windows: HashMap<u32, Windows, foldhash::fast::FixedState>,
+    /// Of addresses whose holder changes, the holdings of windows met so far.
+    windows: Vec<Windows>,
 }
 
 /// An address that was met.
@@ -96,20 +96,25 @@ pub struct Parties {
 struct Found {
     /// Its number.
     number: u32,
-    /// Its only holding, if it has one all the time; else [`NO_HOLDING`].
-    whole: u32,
+    /// Its only holding, if it has one all the time; else [`CHANGES`] and where its windows are.
+    holding: u32,
 }
 
-/// No number of a holding.
-const NO_HOLDING: u32 = u32::MAX;
+/// The bit that tells places of windows from holdings.
+const CHANGES: u32 = 1 << 31;
 
 /// The holdings of one address, by the stretches between its cuts in which a window begins and ends.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Windows {
-    cuts: Vec<i64>,
-    /// By the number of the stretch of the end, then of the beginning; [`NO_HOLDING`] where none was asked for.
-    holdings: Vec<u32>,
+    /// How many cuts there are.
+    cuts: usize,
+    /// The cuts, and then by the number of the stretch of the end and that of the beginning the holdings; [`NONE`] where none was asked for. All
+    /// in one piece, for one look reads both.
+    table: Vec<i64>,
 }
+
+/// No number of a holding.
+const NONE: i64 = -1;
 
 fn key_v4(address: Ipv4Addr, of_vpc: u32) -> u64 {
     u64::from(of_vpc) << 32 | u64::from(u32::from(address))
@@ -121,33 +126,45 @@ const CUTS_MAX: usize = 62;
 impl Windows {
     fn new(cuts: &[i64]) -> Windows {
         let stretches = cuts.len() + 1;
+        let holdings = match cuts.len() {
+            0..=CUTS_MAX => stretches * stretches,
+            _ => 0,
+        };
+        let mut table = cuts.to_vec();
+        table.resize(cuts.len() + holdings, NONE);
         Windows {
-            cuts: cuts.to_vec(),
-            holdings: match cuts.len() {
-                0..=CUTS_MAX => vec![NO_HOLDING; stretches * stretches],
-                _ => Vec::new(),
-            },
+            cuts: cuts.len(),
+            table,
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.table.is_empty()
     }
 
     #[inline]
     fn place(&self, window: Stretch) -> usize {
-        let from = self.cuts.partition_point(|cut| *cut <= window.from);
-        let to = self.cuts.partition_point(|cut| *cut <= window.to);
-        to * (self.cuts.len() + 1) + from
+        let cuts = &self.table[..self.cuts];
+        // Not bisected: there are few, and each step of that would wait for the one before.
+        let until = |at: i64| {
+            cuts.iter()
+                .map(|cut| usize::from(*cut <= at))
+                .sum::<usize>()
+        };
+        self.cuts + until(window.to) * (self.cuts + 1) + until(window.from)
     }
 
     /// The holding for a window, if one of the same stretches was asked for.
     #[inline]
     pub(crate) fn get(&self, window: Stretch) -> Option<u32> {
-        let holding = self.holdings.get(self.place(window)).copied();
-        holding.filter(|holding| *holding != NO_HOLDING)
+        let holding = *self.table.get(self.place(window))?;
+        (holding != NONE).then_some(holding as u32)
     }
 
     pub(crate) fn put(&mut self, window: Stretch, holding: u32) {
         let place = self.place(window);
-        if let Some(slot) = self.holdings.get_mut(place) {
-            *slot = holding;
+        if let Some(slot) = self.table.get_mut(place) {
+            *slot = i64::from(holding);
         }
     }
 }
@@ -189,23 +206,19 @@ impl Parties {
         known: &Known<'_>,
         window: Stretch,
     ) -> u32 {
-        let Found { number, whole } = self.find(address, vpc, known);
-        if whole != NO_HOLDING {
-            return whole;
+        let Found { number, holding } = self.find(address, vpc, known);
+        if holding & CHANGES == 0 {
+            return holding;
         }
-        if let Some(holding) = self
-            .windows
-            .get(&number)
-            .and_then(|windows| windows.get(window))
-        {
+        let place = (holding & !CHANGES) as usize;
+        if let Some(holding) = self.windows[place].get(window) {
             return holding;
         }
         let holding = self.slice(number, known, window, Site::ANYWHERE);
-        let cuts = &self.addresses[number as usize].cuts;
-        let windows = self.windows.entry(number);
-        windows
-            .or_insert_with(|| Windows::new(cuts))
-            .put(window, holding);
+        if self.windows[place].is_empty() {
+            self.windows[place] = self.windows_of(number);
+        }
+        self.windows[place].put(window, holding);
         holding
     }
 
@@ -258,10 +271,12 @@ impl Parties {
         let whole = self.slice(number, known, known.within, Site::ANYWHERE);
         let noted = &mut self.addresses[number as usize];
         noted.whole = whole;
-        let found = Found {
-            number,
-            whole: noted.whole().unwrap_or(NO_HOLDING),
-        };
+        let holding = noted.whole().unwrap_or_else(|| {
+            // Its table is made when it is asked for.
+            self.windows.push(Windows::default());
+            CHANGES | (self.windows.len() as u32 - 1)
+        });
+        let found = Found { number, holding };
         match address {
             IpAddr::V4(v4) => self.found_v4.insert(key_v4(v4, of_vpc), found),
             IpAddr::V6(v6) => self.found_v6.insert((u128::from(v6), of_vpc), found),

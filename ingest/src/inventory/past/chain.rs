@@ -280,6 +280,14 @@ impl Last {
                 continue;
             };
             let is_held_now = held.at.is_some_and(|at| at >= received);
+            if pending.waits && !written.continuous {
+                // What it is like after a hole it need not have been before.
+                pending.is_firm = true;
+                pending.pass(Facts::default(), self.by, moment);
+                let at = held.at.filter(|_| is_held_now);
+                *pending = Pending::begin(Held { at, ..held }, true, by, moment);
+                continue;
+            }
             if pending.waits && is_labelled(&held) && written.continuous && !written.relabels {
                 // Nobody wrote labels in between: it had these all the time.
                 pending.held.shape = held.shape.clone();

@@ -333,9 +333,9 @@ impl Past {
     /// A deletion without its answer.
     fn pod_removed(&mut self, entry: &Entry) {
         let key = key(entry);
-        // Kubelets delete what is gone and nothing else.
-        let is_last =
-            entry.grace() == Some(0) || entry.level == Level::Metadata && entry.kubelet().is_some();
+        // Kubelets and collectors delete what is gone and nothing else.
+        let is_known = entry.kubelet().is_some() || is_by_collector(entry);
+        let is_last = entry.grace() == Some(0) || entry.level == Level::Metadata && is_known;
         if is_last {
             self.relabelled.remove(&key);
         }
