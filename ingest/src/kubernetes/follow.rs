@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | the server closes the watch, the connection is cut | watched on from the last resource version, if that succeeds soon |
 //! | it does not succeed soon, or the connection was silent | `Lost`, then a new list: events that come late say nothing of when they happened |
+//! | something comes after a shorter silence, and no time in it says that it is new | `Waited`: nobody knows whether it happened now or stood in line ([`silence`](super::silence)) |
 //! | we ourselves did not listen: stopped, starved, or waiting for a slow commit; the clock was set | the same |
 //! | 410, as status or as an event | the same |
 //! | 403 | `Lost` with the right that is missing; tried again soon at first, then now and then |
@@ -26,6 +27,7 @@ use super::discovery::Served;
 use super::error::KubernetesError;
 use super::lines::EventLines;
 use super::pause::Backoff;
+use super::silence::{Comes, Silence};
 use crate::inventory::live::{Heard, KindId};
 use crate::sls::sign::encode;
 
@@ -252,8 +254,11 @@ impl Follower {
     /// Watches from `version` until the kind must be listed anew.
     async fn watch(&self, version: &mut String, waits: &mut Waits) -> Result<(), Ended> {
         let mut stopped = Instant::now();
+        let mut silence = Silence::new(self.tuning.resume_within + TICK);
         loop {
-            let over = self.watch_once(version, stopped, waits).await?;
+            let over = self
+                .watch_once(version, stopped, &mut silence, waits)
+                .await?;
             let why = match over {
                 Over::Stale(why) => why,
                 Over::At(at, refusal) => {
@@ -284,6 +289,7 @@ impl Follower {
         &self,
         version: &mut String,
         stopped: Instant,
+        silence: &mut Silence,
         waits: &mut Waits,
     ) -> Result<Over, Ended> {
         let length = waits.backoff.spread(self.tuning.watch_length).as_secs();
@@ -295,6 +301,7 @@ impl Follower {
             length,
             self.served.kind.selection(),
         );
+        let asked = now_us();
         let body = match self.api.stream(&url).await {
             Ok(body) => body,
             Err(Refusal::Gone) => return Ok(Over::Stale(Refusal::Gone.to_string())),
@@ -312,8 +319,11 @@ impl Follower {
         }
         let mut lines = EventLines::new(body, self.tuning.watch_idle);
         let mut awake = Awake::new(self.tuning.resume_within);
+        silence.connected();
         let (mut last, mut last_at, mut is_behind) = (Instant::now(), now_us(), true);
-        let whole = last + Duration::from_secs(length) - Duration::from_millis(500);
+        let length = Duration::from_secs(length);
+        let whole = last + length - Duration::from_millis(500);
+        let said = asked.saturating_add(i64::try_from(length.as_micros()).unwrap_or(i64::MAX));
         loop {
             let line = timeout(TICK, lines.next()).await;
             // What has waited for us meanwhile is late by nobody knows how much.
@@ -322,19 +332,21 @@ impl Follower {
                 Err(why) => return Ok(Over::Stale(why)),
             };
             let Ok(line) = line else {
-                // What happened before it began has all come.
+                // What happened before it began, or while it was silent, has all come.
                 if std::mem::take(&mut is_behind) {
                     self.progress(last_at).await?;
                 }
+                silence.over();
                 continue;
             };
             let line = match line {
                 Ok(Some(line)) => line,
                 Ok(None) => {
-                    // Whoever ends it when asked to has said all there was, bookmarks or not.
+                    // Whoever ends it when asked to has said all there was until then, bookmarks or not; we may hear of it late.
                     if Instant::now() >= whole {
                         waits.worked();
-                        self.progress(at).await?;
+                        silence.heard();
+                        self.progress(at.min(said)).await?;
                     }
                     return Ok(Over::At(Instant::now(), None));
                 }
@@ -344,8 +356,16 @@ impl Follower {
                 }
                 Err(refusal) => return Ok(Over::At(Instant::now(), Some(refusal))),
             };
+            match silence.comes(&line, at) {
+                Comes::Now => {}
+                Comes::NowAgain => self.progress(last_at).await?,
+                Comes::Late => {
+                    is_behind = true;
+                    self.waited(at).await?;
+                }
+            }
             (last, last_at) = (Instant::now(), at);
-            match self.event(&line, at, version).await? {
+            match self.event(&line, at, silence.has_waited(), version).await? {
                 None => waits.worked(),
                 Some(Refusal::Gone) => return Ok(Over::Stale(Refusal::Gone.to_string())),
                 Some(refusal) => return Ok(Over::At(last, Some(refusal))),
@@ -353,11 +373,12 @@ impl Follower {
         }
     }
 
-    /// One line of a watch, which came at `at`; a refusal if it says that the watch is over.
+    /// One line of a watch, which came at `at`, perhaps after it had waited; a refusal if it says that the watch is over.
     async fn event(
         &self,
         line: &[u8],
         at: i64,
+        has_waited: bool,
         version: &mut String,
     ) -> Result<Option<Refusal>, Ended> {
         let unreadable = || Some(Refusal::Broken("an event cannot be read".to_owned()));
@@ -374,9 +395,9 @@ impl Follower {
                     status.map_or_else(|_| unreadable(), |failure| Some(failure.object.refusal()))
                 );
             }
-            "BOOKMARK" => {
-                self.progress(at).await?;
-            }
+            // One that has waited says nothing of now.
+            "BOOKMARK" if has_waited => {}
+            "BOOKMARK" => self.progress(at).await?,
             _ => {
                 let watch = kubernetes::read_watch(&self.served.origin(), text);
                 self.issues(watch.issues).await?;
@@ -400,6 +421,11 @@ impl Follower {
     async fn progress(&self, at: i64) -> Result<(), Ended> {
         let kind = self.served.id();
         self.hear(Heard::Progress { kind, at }).await
+    }
+
+    async fn waited(&self, at: i64) -> Result<(), Ended> {
+        let kind = self.served.id();
+        self.hear(Heard::Waited { kind, at }).await
     }
 
     async fn lost(&self, why: String) -> Result<(), Ended> {

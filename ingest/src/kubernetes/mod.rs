@@ -15,6 +15,7 @@ pub mod login;
 mod api;
 mod discovery;
 mod pause;
+mod silence;
 
 mod awake;
 mod follow;

@@ -363,6 +363,7 @@ impl Watching<'_> {
             Heard::ListBegun { kind, .. }
             | Heard::ListEnded { kind, .. }
             | Heard::Progress { kind, .. }
+            | Heard::Waited { kind, .. }
             | Heard::Lost { kind, .. } => kind.clone(),
             Heard::Listed { object }
             | Heard::Applied { object, .. }

@@ -91,7 +91,11 @@ impl FakeKube {
 
     /// Sends what happens until the watch is over; whether the connection can be used again.
     fn stream(&self, stream: &mut TcpStream, watch: answer::Watch) -> std::io::Result<bool> {
-        let date = self.lock().faults.date();
+        // As one: whoever sets the clock and cuts all watches means this one as well.
+        let (date, cuts) = {
+            let world = self.lock();
+            (world.faults.date(), world.cuts)
+        };
         let head = format!(
             "HTTP/1.1 200 X\r\ncontent-type: application/json\r\ndate: {date}\r\ntransfer-encoding: chunked\r\n\r\n"
         );
@@ -104,7 +108,6 @@ impl FakeKube {
         let mut version = watch.version;
         let mut bookmark = Instant::now();
         let mut world = self.lock();
-        let cuts = world.cuts;
         loop {
             if world.cuts != cuts || world.faults.away {
                 return Ok(false);

@@ -278,7 +278,7 @@ pub(crate) fn short(taken: &Taken, kind: &str) -> Vec<String> {
             Heard::Applied { object, .. } => (object.kind.clone(), format!("put {}", object.name)),
             Heard::Deleted { object, .. } => (object.kind.clone(), format!("del {}", object.name)),
             Heard::Lost { kind, .. } => (kind.kind.clone(), "lost".to_owned()),
-            Heard::Progress { .. } => continue,
+            Heard::Progress { .. } | Heard::Waited { .. } => continue,
         };
         if of == kind {
             found.push(text);

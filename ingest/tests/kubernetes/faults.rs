@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use flowaudit_ingest::inventory::live::Heard;
+use serde_json::json;
 
 use crate::common::{Place, pod, short, until};
 use crate::listening::KINDS;
@@ -113,6 +114,55 @@ fn a_silent_connection_is_noticed() {
     let (taken, _) = listening.end();
     // It did not come late as if it had just happened.
     assert!(!has(&short(&taken, "Pod"), "put unheard"));
+}
+
+#[test]
+fn what_stood_in_line_while_a_connection_stalled_is_no_news() {
+    let place = Place::new();
+    place.pods(0..2);
+    let mut settings = place.quick();
+    settings.tuning.watch_idle = Duration::from_secs(30);
+    let listening = crate::common::Listening::start(settings);
+    listening.until_listed(KINDS);
+    let of_pods = |heard: &Heard| match heard {
+        Heard::Waited { kind, .. } if kind.kind == "Pod" => Some("waited".to_owned()),
+        Heard::Progress { kind, .. } if kind.kind == "Pod" => Some("progress".to_owned()),
+        Heard::Applied { object, .. } if object.kind == "Pod" => Some(object.name.clone()),
+        _ => None,
+    };
+    let told = |from: usize| -> Vec<String> {
+        let mut told: Vec<String> = listening.taken().heard[from..]
+            .iter()
+            .filter_map(of_pods)
+            .collect();
+        told.dedup();
+        told
+    };
+    place.fake.world().faults.silent = true;
+    let before = listening.taken().heard.len();
+    let label = json!({"metadata": {"labels": {"app": "db"}}});
+    place.patch("pods", "shop", "web-0", &label);
+    std::thread::sleep(Duration::from_secs(5));
+    place.fake.world().faults.silent = false;
+    listening.until("what had waited has come", |taken| {
+        let mut heard = taken.heard[before..].iter().filter_map(of_pods);
+        heard.any(|text| text == "web-0") && heard.any(|text| text == "progress")
+    });
+    let order = told(before);
+    let waited = order.iter().position(|text| text == "waited");
+    let put = order.iter().position(|text| text == "web-0");
+    assert!(waited.is_some() && waited < put, "{order:?}");
+    // After a silence in which nothing happened, what says itself that it is new is news.
+    place.fake.world().bookmark_pause = Duration::from_secs(3600);
+    std::thread::sleep(Duration::from_secs(4));
+    let before = listening.taken().heard.len();
+    place.create("pods", pod("new", 9));
+    listening.until("the new one is heard", |taken| {
+        has(&short(taken, "Pod"), "put new")
+    });
+    assert_eq!(told(before)[0], "new");
+    let (_, ended) = listening.end();
+    assert_eq!(ended.unwrap().relisted, 0);
 }
 
 #[test]

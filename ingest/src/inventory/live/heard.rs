@@ -1,7 +1,7 @@
 //! What an API server said, one thing at a time: the seam between whoever listens and what is made of it.
 //!
 //! ```text
-//! ListBegun → Listed* → ListEnded → (Applied | Deleted | Progress)* → Lost → ListBegun → …
+//! ListBegun → Listed* → ListEnded → (Applied | Deleted | Progress | Waited)* → Lost → ListBegun → …
 //! ```
 //!
 //! Each kind has a sequence of its own. A list comes object by object, so that its pages never are in memory together; one that
@@ -90,6 +90,13 @@ pub enum Heard {
         /// Which kind.
         kind: KindId,
         /// When.
+        at: i64,
+    },
+    /// Nothing of the kind had come for a while: what comes from now on may have waited, until the next [`Progress`](Heard::Progress).
+    Waited {
+        /// Which kind.
+        kind: KindId,
+        /// When it began to come again.
         at: i64,
     },
     /// The kind cannot be had (forbidden, not served), or its watch broke and could not be taken up again where it stopped. What was

@@ -175,7 +175,7 @@ impl State {
         let begun = kind.list.begun;
         let last = kind.seen.replace(begun);
         kind.is_live = true;
-        (kind.list.ended, kind.list.has_settled) = (at, false);
+        (kind.list.burst, kind.list.has_settled) = (at, false);
         kind.watched.lost = None;
         // What ended while the list was made may not be in it.
         let since = kind.watched.since.replace(kind.list.shown);

@@ -13,7 +13,7 @@
 //! | a list, after something was missed | see [`resync`](super::resync) |
 //!
 //! A kind was last heard at its last event or bookmark. After a list that is its beginning, until a bookmark comes: what happened
-//! while it was sent page by page comes afterwards, in a burst, and late. Of who came and went in it without a word of when, nothing is
+//! while it was sent page by page comes afterwards, in a burst, and late; so does what was said while a connection stalled. Of who came and went in it without a word of when, nothing is
 //! sure: that is a gap.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -35,7 +35,7 @@ use crate::inventory::history::{By, SKEW_US};
 use crate::inventory::interfaces;
 use crate::inventory::sighting::{self, us};
 
-/// So long after a list an event shows that what happened meanwhile has all come, if no bookmark does.
+/// So long after a list or a silence an event shows that what happened meanwhile has all come, if no bookmark does.
 const BURST_US: i64 = 10_000_000;
 /// Kubernetes cuts its times to the second.
 pub(super) const SECOND_US: i64 = 1_000_000;
@@ -93,8 +93,9 @@ pub(super) struct List {
     pub(super) begun: i64,
     /// It shows what was so at some instant between its beginning and this.
     pub(super) shown: i64,
-    pub(super) ended: i64,
-    /// What happened while it was sent has all come.
+    /// Since when what comes may have waited for us: since its end, or the end of a silence.
+    pub(super) burst: i64,
+    /// What happened while it was sent, or nothing came, has all come.
     pub(super) has_settled: bool,
 }
 
@@ -174,6 +175,10 @@ impl State {
                 self.heard(&KindId::of(&object), at, false);
             }
             Heard::Progress { kind, at } => self.heard(&kind, at, true),
+            Heard::Waited { kind, at } => {
+                let list = &mut self.kind(&kind).list;
+                (list.burst, list.has_settled) = (at, false);
+            }
             Heard::Lost { kind, at, why } => self.lose(&kind, at, &why),
         }
     }
@@ -208,7 +213,7 @@ impl State {
         if !kind.is_live {
             return;
         }
-        kind.list.has_settled |= is_bookmark || at >= kind.list.ended + BURST_US;
+        kind.list.has_settled |= is_bookmark || at >= kind.list.burst + BURST_US;
         if kind.list.has_settled && kind.seen.is_none_or(|seen| seen < at) {
             kind.seen = Some(at);
             self.is_changed = true;

@@ -172,6 +172,8 @@ pub(super) struct Session {
     /// It shows what was so this long after it was asked for, and its first page comes so long after that.
     pub(super) lead: (i64, i64),
     pub(super) length: i64,
+    /// Stretches of it in which the connection stalls, and after which all comes at once.
+    pub(super) stalls: Vec<(i64, i64)>,
     pub(super) is_restart: bool,
     pub(super) bookmark_every: i64,
     pub(super) commit_every: i64,
@@ -186,6 +188,7 @@ pub(super) fn session(from: i64) -> Session {
         list: 1,
         lead: (0, 0),
         length: 200,
+        stalls: Vec::new(),
         is_restart: true,
         bookmark_every: 5,
         commit_every: 10,
@@ -253,23 +256,40 @@ fn sessions() -> impl Strategy<Value = Vec<Session>> {
         0_i64..25,
         (0_i64..8, 0_i64..8, 0_i64..8),
         5_i64..120,
+        prop::collection::vec((0_i64..100, 4_i64..60), 0..3),
         any::<bool>(),
         1_i64..20,
         1_i64..30,
     );
     let session = session.prop_map(
-        |(outage, (list, lead, way), length, is_restart, bookmark_every, commit_every)| Session {
-            outage,
-            list,
-            lead: (lead.min(list), way.min(list - lead.min(list))),
-            length,
-            is_restart,
-            bookmark_every,
-            commit_every,
-            pause: Duration::ZERO,
+        |(outage, (list, lead, way), length, stalls, is_restart, bookmark_every, commit_every)| {
+            Session {
+                outage,
+                list,
+                lead: (lead.min(list), way.min(list - lead.min(list))),
+                length,
+                stalls,
+                is_restart,
+                bookmark_every,
+                commit_every,
+                pause: Duration::ZERO,
+            }
         },
     );
     prop::collection::vec(session, 1..6)
+}
+
+/// From when to when nothing came.
+fn stalls(sessions: &[Session]) -> Vec<(i64, i64)> {
+    let mut ended = 0;
+    let mut stalls = Vec::new();
+    for session in sessions {
+        ended += session.outage + session.list;
+        let of_session = session.stalls.iter();
+        stalls.extend(of_session.map(|(from, length)| (ended + from, ended + from + length)));
+        ended += session.length;
+    }
+    stalls
 }
 
 /// Plays the sessions; the second at which the last one ended.
@@ -309,7 +329,24 @@ pub(super) fn play(place: &mut Place, lives: &[Life], sessions: &[Session]) -> i
         let over = ended + session.length;
         for second in ended..=over {
             std::thread::sleep(session.pause);
-            while let Some((change, life)) = changes.next_if(|(change, _)| *change <= second) {
+            let is_stalled = |second: i64| {
+                let mut stalls = session.stalls.iter();
+                stalls.any(|(from, length)| (0..*length).contains(&(second - ended - from)))
+                    && second < over
+            };
+            let is_again = is_stalled(second - 1) && !is_stalled(second);
+            if is_again {
+                for kind in [pods(), runtimes(), enis()] {
+                    place.hear(Heard::Waited {
+                        kind,
+                        at: at(second),
+                    });
+                }
+            }
+            let is_heard = !is_stalled(second);
+            while let Some((change, life)) =
+                changes.next_if(|(change, _)| is_heard && *change <= second)
+            {
                 match life.state(change) {
                     Some(state) => place.put(&state, second),
                     None if change == life.gone() => {
@@ -319,11 +356,11 @@ pub(super) fn play(place: &mut Place, lives: &[Life], sessions: &[Session]) -> i
                 }
             }
             let now: Vec<_> = words(second).collect();
-            if now != told {
+            if is_heard && now != told {
                 place.put(&runtime(&now), second);
                 told = now;
             }
-            for (was, is) in own.iter_mut().zip(owned(second)) {
+            for (was, is) in own.iter_mut().zip(owned(second)).filter(|_| is_heard) {
                 match (&was, &is) {
                     (was, Some(is)) if was.as_ref() != Some(is) => place.put(is, second),
                     (Some(was), None) => place.delete(was, second),
@@ -331,7 +368,9 @@ pub(super) fn play(place: &mut Place, lives: &[Life], sessions: &[Session]) -> i
                 }
                 *was = is;
             }
-            if (second - ended) % session.bookmark_every == session.bookmark_every - 1 {
+            // One that comes in the burst is not counted.
+            let is_quiet = is_heard && !is_again;
+            if is_quiet && (second - ended) % session.bookmark_every == session.bookmark_every - 1 {
                 place.progress(&pods(), second);
                 place.progress(&runtimes(), second);
                 place.progress(&enis(), second);
@@ -360,7 +399,12 @@ pub(super) fn play(place: &mut Place, lives: &[Life], sessions: &[Session]) -> i
 }
 
 /// `watched` is from when on somebody watched all the time up to `until`, if somebody did.
-pub(super) fn check(place: &Place, lives: &[Life], (watched, until): (i64, i64)) {
+pub(super) fn check(
+    place: &Place,
+    lives: &[Life],
+    (watched, until): (i64, i64),
+    stalls: &[(i64, i64)],
+) {
     let rows = place.endpoints();
     let mut gaps = place.gaps();
     gaps.retain(|gap| gap.source.ends_with("/Pod"));
@@ -374,7 +418,10 @@ pub(super) fn check(place: &Place, lives: &[Life], (watched, until): (i64, i64))
         let own: Vec<_> = own.filter(|row| row.addr == addr).collect();
         let visible = (life.start + life.lag, life.terminal());
         let is_shown = rows.iter().any(|row| row.name == life.name);
-        if is_further && own.is_empty() && !(is_shown && watched < life.terminal()) {
+        // In a burst all that is said of pods may come before what is said of PodENIs.
+        let came_late = |(from, to): &(i64, i64)| visible.0 <= *to && *from <= visible.1;
+        let is_late = stalls.iter().any(came_late);
+        if is_further && own.is_empty() && (is_late || !is_shown || watched >= life.terminal()) {
             // Its PodENI was seen by nobody, or the pod only after its end.
             continue;
         }
@@ -521,6 +568,6 @@ proptest! {
             [only] => only.outage + only.list,
             _ => i64::MAX,
         };
-        check(&place, &lives, (watched, until));
+        check(&place, &lives, (watched, until), &stalls(&sessions));
     }
 }
