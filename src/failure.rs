@@ -116,6 +116,7 @@ impl From<AnalyzeError> for Failure {
         match error {
             AnalyzeError::Lake(error) => error.into(),
             AnalyzeError::UnknownParty { .. }
+            | AnalyzeError::UnknownCluster { .. }
             | AnalyzeError::PartyOfSeveralClusters { .. }
             | AnalyzeError::UncertainParty { .. } => Failure::usage(error, help),
             AnalyzeError::Value { .. } | AnalyzeError::Coverage { .. } => {

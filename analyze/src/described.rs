@@ -1,7 +1,7 @@
 //! Rows of `endpoints` → the pods and nodes that policies speak of. Pure.
 
 use flowaudit_lake::table::endpoints::EndpointRow;
-use flowaudit_rules::cluster::{ContainerPort, Node, Phase, Pod, PortOwner};
+use flowaudit_rules::cluster::{ContainerPort, Labels, Node, Phase, Pod, PortOwner};
 use serde::Deserialize;
 
 /// A declared port as the column `container_ports` holds it.
@@ -13,6 +13,13 @@ struct PortColumn {
     protocol: String,
     #[serde(default)]
     owner: Option<String>,
+}
+
+/// The labels that an endpoint row says; none where nobody knows them.
+pub fn labels_of(row: &EndpointRow) -> Labels {
+    let labels = row.labels.as_deref();
+    let labels = labels.and_then(|text| serde_json::from_str(text).ok());
+    labels.unwrap_or_default()
 }
 
 /// The pod that an endpoint row describes.
@@ -39,11 +46,7 @@ pub fn pod_of(row: &EndpointRow) -> Pod {
         namespace: row.namespace.clone().unwrap_or_default(),
         name: row.name.clone(),
         uid: row.uid.clone().unwrap_or_default(),
-        labels: row
-            .labels
-            .as_deref()
-            .and_then(|text| serde_json::from_str(text).ok())
-            .unwrap_or_default(),
+        labels: labels_of(row),
         addresses: row.addr.parse().into_iter().collect(),
         host_addresses: Vec::new(),
         ports: ports.into_iter().filter_map(port).collect(),
@@ -64,11 +67,7 @@ pub fn node_of(row: &EndpointRow) -> Node {
             row.node.clone().unwrap_or_default()
         },
         uid: row.uid.clone().unwrap_or_default(),
-        labels: row
-            .labels
-            .as_deref()
-            .and_then(|text| serde_json::from_str(text).ok())
-            .unwrap_or_default(),
+        labels: labels_of(row),
         addresses: row.addr.parse().into_iter().collect(),
         ..Node::default()
     }

@@ -44,6 +44,17 @@ pub enum AnalyzeError {
         at: String,
     },
 
+    /// A cluster named in a question is in no inventory of that time.
+    #[error("no cluster called `{cluster}` is known at {at}")]
+    UnknownCluster {
+        /// As it was asked for.
+        cluster: String,
+        /// The instant, RFC 3339.
+        at: String,
+        /// Those that are known.
+        clusters: Vec<String>,
+    },
+
     /// A pod whose name is one in several clusters.
     #[error("`{party}` was in several clusters at {at}: {}", clusters.join(", "))]
     PartyOfSeveralClusters {
@@ -83,6 +94,10 @@ impl AnalyzeError {
                 "name a pod as `namespace/name`, or import an inventory that covers that time with `flowaudit inventory import`"
                     .into(),
             ),
+            AnalyzeError::UnknownCluster { clusters, .. } => Some(match clusters.is_empty() {
+                true => "import an inventory that covers that time with `flowaudit inventory import`".into(),
+                false => format!("known are: {}", clusters.join(", ")),
+            }),
             AnalyzeError::PartyOfSeveralClusters { .. } => {
                 Some("say which one is meant with `--cluster NAME`, or ask with the pod's address".into())
             }

@@ -72,6 +72,7 @@ pub fn explain_at(
     };
     let inventory = Inventory::read(lake, &snapshot, instant)?;
     let book = inventory.book(settings);
+    is_known(&book, question)?;
     let timeline = inventory.timeline(instant, settings);
     let worlds = timeline.worlds(timeline.span(instant).last);
     let (from, to) = (
@@ -204,6 +205,20 @@ fn end(book: &Book, question: &Question<'_>, text: &str) -> Result<End, AnalyzeE
             at: rfc3339(at.from),
             reason: doubt.as_str().into(),
         }),
+    }
+}
+
+/// Whether there is a cluster of the name that was asked for.
+fn is_known(book: &Book, question: &Question<'_>) -> Result<(), AnalyzeError> {
+    let clusters = book.rows().iter().map(|row| row.cluster.as_str());
+    let clusters: BTreeSet<&str> = clusters.filter(|cluster| !cluster.is_empty()).collect();
+    match question.cluster {
+        Some(cluster) if !clusters.contains(cluster) => Err(AnalyzeError::UnknownCluster {
+            cluster: cluster.to_owned(),
+            at: rfc3339(question.at_us),
+            clusters: clusters.into_iter().map(str::to_owned).collect(),
+        }),
+        _ => Ok(()),
     }
 }
 

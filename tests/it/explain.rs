@@ -243,6 +243,10 @@ fn a_pod_is_one_of_the_cluster_that_is_named() {
             "--cluster NAME",
         ],
     );
+    let elsewhere = [&asked[..], &rest, &["--cluster", "c"]].concat();
+    place
+        .run(&elsewhere)
+        .check(2, &["no cluster called `c` is known at", "known are: a, b"]);
     let tier =
         |cluster| ask(&place, "shop/server", &["--cluster", cluster])["ingress"]["tier"].clone();
     assert_eq!((tier("a"), tier("b")), (json!("policy"), json!("default")));

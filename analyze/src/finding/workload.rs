@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use flowaudit_lake::table::edges::EdgeRow;
 use flowaudit_lake::table::endpoints::EndpointRow;
 
+use crate::described::labels_of;
 use crate::identify::ranges::is_range;
 
 /// One side of a finding. Empty text where something does not apply.
@@ -179,8 +180,9 @@ impl Workloads {
     /// What the inventory says about all workloads.
     pub fn new(rows: &[EndpointRow]) -> Workloads {
         let mut all = Workloads::default();
-        let pods = rows.iter().filter(|row| row.kind == "pod");
-        let mut clusters = pods.map(|row| &row.cluster);
+        // What is of none has no name of a cluster.
+        let clusters = rows.iter().map(|row| &row.cluster);
+        let mut clusters = clusters.filter(|cluster| !cluster.is_empty());
         if let Some(first) = clusters.next() {
             all.several_clusters = clusters.any(|other| other != first);
         }
@@ -193,11 +195,7 @@ impl Workloads {
                 let pod = [row.cluster.clone(), namespace.clone(), row.name.clone()];
                 all.node_of.insert(pod, node.clone());
             }
-            let mut labels: BTreeMap<String, String> = row
-                .labels
-                .as_deref()
-                .and_then(|text| serde_json::from_str(text).ok())
-                .unwrap_or_default();
+            let mut labels = labels_of(row);
             labels.retain(|key, _| !CONTROLLERS_OWN.contains(&key.as_str()));
             let (Some(kind), Some(workload)) = (&row.workload_kind, &row.workload) else {
                 continue;

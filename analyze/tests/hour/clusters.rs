@@ -209,10 +209,11 @@ fn a_pod_of_several_clusters_is_not_chosen_by_its_name() {
             "{answer:?}"
         );
     }
-    assert!(matches!(
-        by_name(Some("e")),
-        Err(AnalyzeError::UnknownParty { .. })
-    ));
+    let elsewhere = by_name(Some("e"));
+    assert!(
+        matches!(&elsewhere, Err(AnalyzeError::UnknownCluster { clusters, .. }) if *clusters == ["c", "d"]),
+        "{elsewhere:?}"
+    );
 }
 
 /// Equal addresses of two VPCs are two parties, named or not, and each is said to be of its VPC.
@@ -260,4 +261,30 @@ fn equal_addresses_of_two_vpcs_are_told_apart() {
     );
     let who: Vec<&str> = edges.iter().map(|edge| edge.client_kind.as_str()).collect();
     assert_eq!(who, ["ambiguous", "unidentified"]);
+}
+
+/// Neither end is known in any of the two, and all but the VPC is equal.
+#[test]
+fn equal_addresses_that_nobody_holds_are_of_their_vpcs() {
+    let pods = ["vpc-1", "vpc-2"].map(|vpc| EndpointRow {
+        vpc_id: Some(vpc.into()),
+        ..of(vpc, pod("other", CART, -90_000, None))
+    });
+    let world = World::new(&pods, &[]);
+    for vpc in ["vpc-1", "vpc-2"] {
+        world.ingest_in(vpc, &window(1, (WEB, 40_000), 27));
+    }
+    world.analyse(&settings());
+    let edges = world.edges();
+    let mut told: Vec<_> = edges
+        .iter()
+        .map(|edge| {
+            let kinds = (edge.client_kind.as_str(), edge.server_kind.as_str());
+            (edge.vpc_id.as_deref(), kinds, edge.records)
+        })
+        .collect();
+    told.sort_unstable();
+    let unknown = ("unidentified", "unidentified");
+    let expected = [(Some("vpc-1"), unknown, 4), (Some("vpc-2"), unknown, 4)];
+    assert_eq!(told, expected);
 }

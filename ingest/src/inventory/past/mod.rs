@@ -108,9 +108,9 @@ pub struct Past {
     relabelled: HashMap<Key, i64>,
     /// Pods by uid whose labels changed, and whose name was another one's before their own end was told.
     cut: HashMap<String, Cut>,
-    /// When pods ended, or may have, of which no address is known.
+    /// When pods ended, or may have, of which no address is known; in seconds since the epoch.
     unseen_ends: BTreeSet<i64>,
-    /// When pods were bound of which no address became known.
+    /// When pods were bound of which no address became known; in seconds since the epoch.
     unseen_begins: BTreeSet<i64>,
     /// What Terway last wrote of a pod's addresses, where that names no uid, until the next write of it.
     given: BTreeMap<Key, Entry>,
@@ -124,6 +124,11 @@ pub struct Past {
     has_leases: bool,
     /// Minutes in which some kubelet wrote: the first and last time within.
     alive: BTreeMap<i64, (i64, i64)>,
+}
+
+/// The second of a time in microseconds: what is nearer than clocks are apart is one.
+fn second(at: i64) -> i64 {
+    at.div_euclid(1_000_000)
 }
 
 /// What is kept of a pod whose name is another one's.
@@ -341,15 +346,19 @@ impl Past {
             .bound
             .iter()
             .filter(|(uid, _)| !known.contains(&***uid));
-        self.unseen_begins.extend(unseen.map(|(_, at)| *at));
+        self.unseen_begins.extend(unseen.map(|(_, at)| second(*at)));
         let (holes, until) = (&self.tally.holes, self.tally.from_to);
         let (ends, begins) = (&self.unseen_ends, &self.unseen_begins);
+        let any = |times: &BTreeSet<i64>, from: i64, to: i64| {
+            let mut within = times.range(second(from)..=second(to));
+            within.next().is_some()
+        };
         let is_watched_on = |gone: i64| {
             let on = gone.saturating_add(SKEW_US);
             let is_missing = |(from, to): &(i64, i64)| *from < on && gone < *to;
             until.is_some_and(|(_, until)| on <= until)
                 && !holes.iter().any(is_missing)
-                && begins.range(gone - MINUTE_US..=on).next().is_none()
+                && !any(begins, gone - MINUTE_US, on)
         };
         // An address goes round quickly, and an object may be deleted long after it came back.
         for facts in self.moment.gathered.facts_mut() {
@@ -357,8 +366,7 @@ impl Past {
             let start = facts.starts.first().copied().or(facts.not_before);
             if let Some(start) = start.filter(|_| facts.came) {
                 let low = facts.not_before.map_or(start, |low| low.min(start));
-                let (from, to) = (low - 2 * SKEW_US, start + MINUTE_US);
-                facts.came = ends.range(from..=to).next().is_none();
+                facts.came = !any(ends, low - 2 * SKEW_US, start + MINUTE_US);
             }
         }
     }

@@ -22,10 +22,10 @@ use serde_json::Value;
 use super::super::history::{By, Facts, SKEW_US};
 use super::super::sighting::{self, Held, Shape, us};
 use super::super::watch;
-use super::Past;
 use super::chain::{Key, Last, OfPod, Written};
 use super::declared::{APART_US, by, key_of, key_of_entry, read};
 use super::entry::Entry;
+use super::{Past, second};
 
 /// What Terway writes on a pod: its addresses, separated by commas.
 const POD_IPS: &str = "k8s.aliyun.com/pod-ips";
@@ -62,14 +62,14 @@ impl Past {
                 self.pod_is_another(&key_of_entry(entry, "Pod"), uid);
                 self.bound.insert(uid.to_owned(), entry.received);
             }
-            None => drop(self.unseen_begins.insert(entry.received)),
+            None => drop(self.unseen_begins.insert(second(entry.received))),
         }
     }
 
     /// A pod that was bound is gone.
     pub(super) fn unbind(&mut self, uid: &str, has_held: bool) {
         if let Some(bound) = self.bound.remove(uid).filter(|_| !has_held) {
-            self.unseen_begins.insert(bound);
+            self.unseen_begins.insert(second(bound));
         }
     }
 

@@ -18,14 +18,14 @@ use super::declared::{APART_US, read};
 use super::entry::{Entry, Level};
 use super::pods::{addresses, annotated, is_by_collector, is_ip_patch, is_relabelling, living};
 use super::replay;
-use super::{Cut, Past};
+use super::{Cut, Past, second};
 
 impl Past {
     /// A write of a pod whose answer is not in the log.
     pub(super) fn pod_sent(&mut self, entry: &Entry) {
         let is_main = entry.subresource.is_empty();
         if self.ends_unseen(entry) {
-            self.unseen_ends.insert(entry.received);
+            self.unseen_ends.insert(second(entry.received));
         }
         match (entry.verb.as_str(), entry.level) {
             ("delete", _) if is_main => self.pod_removed(entry),
@@ -38,7 +38,7 @@ impl Past {
             }
             // It may have ended by it, or got another address.
             ("patch" | "update", _) if entry.subresource == "status" => {
-                self.unseen_begins.insert(entry.received);
+                self.unseen_begins.insert(second(entry.received));
                 self.pod_may_have_ended(&key(entry));
             }
             ("patch", Level::Request) if is_ip_patch(entry) => {
