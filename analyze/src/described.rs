@@ -16,7 +16,7 @@ struct PortColumn {
 }
 
 /// The labels that an endpoint row says; none where nobody knows them.
-pub fn labels_of(row: &EndpointRow) -> Labels {
+pub(crate) fn labels_of(row: &EndpointRow) -> Labels {
     let labels = row.labels.as_deref();
     let labels = labels.and_then(|text| serde_json::from_str(text).ok());
     labels.unwrap_or_default()
