@@ -7,7 +7,8 @@
 //!   event before it came earlier (`high`). The objects added at the beginning were there already and say nothing.
 //!
 //! So between the earliest moment at which an event has surely happened and the latest at which the next event of the same
-//! object surely has not, the state between the two held: two sightings. Who ends last in the stream is seen at its
+//! object surely has not, the state between the two held: two sightings. Where nothing pins a state, an address that is new in it was held when
+//! the pod says that it began; and who had that before and next is not known by this watch. Who ends last in the stream is seen at its
 //! end: the time given by the user, else the latest time written in it, for the end of a file is not now.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,6 +72,7 @@ pub fn recorded(events: &[WatchEvent], end: Option<i64>) -> Recorded<'_> {
             .push(index);
     }
     let mut recorded = Recorded::default();
+    let mut unpinned = BTreeSet::new();
     let settled = settled(events, &low);
     for events_of_one in by_object.values() {
         let early = events_of_one.iter().take_while(|index| **index < settled);
@@ -106,7 +108,14 @@ pub fn recorded(events: &[WatchEvent], end: Option<i64>) -> Recorded<'_> {
                         }
                         // What was there when the watch began was so until something changed.
                         (_, until) if place == 0 => see(until),
-                        _ => {}
+                        _ => {
+                            let before = place.checked_sub(1);
+                            let before = before.and_then(|before| events_of_one.get(before));
+                            let before = before.and_then(|index| events.get(*index));
+                            let new = new_addresses(&event.object, before);
+                            new.iter().for_each(|(_, start)| see(*start));
+                            unpinned.extend(new.into_iter().map(|(addr, _)| addr));
+                        }
                     }
                 }
                 (_, None) => {
@@ -117,7 +126,39 @@ pub fn recorded(events: &[WatchEvent], end: Option<i64>) -> Recorded<'_> {
             }
         }
     }
+    if unpinned.is_empty() {
+        return recorded;
+    }
+    let is_unpinned = |object: &Object| {
+        let mut held = sighting::held(object, i64::MAX).into_iter();
+        held.any(|held| unpinned.contains(&held.holder.addr))
+    };
+    let gone = recorded
+        .gone
+        .iter_mut()
+        .filter(|gone| is_unpinned(gone.object));
+    for gone in gone {
+        gone.watched_on = false;
+        Arc::make_mut(&mut gone.had).extend(unpinned.iter().cloned());
+    }
+    let sighted = recorded.sightings.iter_mut();
+    for sighted in sighted.filter(|sighted| is_unpinned(sighted.object)) {
+        Arc::make_mut(&mut sighted.had).extend(unpinned.iter().cloned());
+    }
     recorded
+}
+
+/// Addresses of an object that it did not have before, and when it began to, by its own word.
+fn new_addresses(object: &Object, before: Option<&WatchEvent>) -> Vec<(String, Option<i64>)> {
+    let before = before.map(|event| sighting::held(&event.object, i64::MAX));
+    let had = |addr: &str| {
+        let mut before = before.iter().flatten();
+        before.any(|held| held.holder.addr == addr)
+    };
+    let held = sighting::held(object, i64::MAX).into_iter();
+    held.filter(|held| held.holder.kind == HolderKind::Pod && !had(&held.holder.addr))
+        .map(|held| (held.holder.addr, held.facts.starts.last().copied()))
+        .collect()
 }
 
 /// What an object that went away says: its last state, and that it was gone by then.
@@ -254,6 +295,38 @@ mod tests {
         seen.sort_unstable();
         seen.dedup();
         assert_eq!(seen, expected);
+    }
+
+    /// Its sandbox was made anew right away: the address that it had for a while is not forgotten.
+    #[test]
+    fn an_address_that_nothing_pins_was_held_when_the_pod_says_that_it_began() {
+        let state = |change: &str, name: &str, ip: &str, started: i64| {
+            let status = format!(
+                r#""phase":"Running","containerStatuses":[{{"state":{{"running":{{"startedAt":"{}"}}}}}}]"#,
+                time(started)
+            );
+            event(change, name, 20, "1", &status).replace("10.0.0.1", ip)
+        };
+        let pending = event("ADDED", "moved", 20, "1", r#""phase":"Pending""#);
+        let lines = [
+            event("ADDED", "old", 0, "1", RUNNING),
+            event("ADDED", "other", 10, "1", RUNNING),
+            pending.replace("\"podIP\":\"10.0.0.1\",", ""),
+            state("MODIFIED", "moved", "10.0.0.1", 25),
+            event("DELETED", "other", 10, "1", RUNNING),
+            state("MODIFIED", "moved", "10.0.0.2", 40),
+            event("ADDED", "last", 200, "1", RUNNING),
+        ];
+        let watch = kubernetes::read_watch("watch.json", &lines.join("\n"));
+        let recorded = recorded(&watch.events, Some(at(300)));
+        let at_first = recorded.sightings.iter().find(|sighted| {
+            let held = sighting::held(sighted.object, sighted.at);
+            sighted.object.name == "moved" && held.iter().any(|held| held.holder.addr == "10.0.0.1")
+        });
+        assert_eq!(at_first.map(|sighted| sighted.at), Some(at(25)));
+        // Who had it before, and who has it next, this watch does not know.
+        assert!(at_first.unwrap().had.contains("10.0.0.1"));
+        assert!(!recorded.gone[0].watched_on);
     }
 
     #[test]
