@@ -8,7 +8,7 @@
 //!
 //! So between the earliest moment at which an event has surely happened and the latest at which the next event of the same
 //! object surely has not, the state between the two held: two sightings. Where nothing pins a state, an address that is new in it was held when
-//! the pod says that it began; and who had that before and next is not known by this watch. Who ends last in the stream is seen at its
+//! the pod says that it began; if it does not, who had that before and next is not known by this watch. Who ends last in the stream is seen at its
 //! end: the time given by the user, else the latest time written in it, for the end of a file is not now.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -113,8 +113,10 @@ pub fn recorded(events: &[WatchEvent], end: Option<i64>) -> Recorded<'_> {
                             let before = before.and_then(|before| events_of_one.get(before));
                             let before = before.and_then(|index| events.get(*index));
                             let new = new_addresses(&event.object, before);
-                            new.iter().for_each(|(_, start)| see(*start));
-                            unpinned.extend(new.into_iter().map(|(addr, _)| addr));
+                            for (addr, start) in new {
+                                see(start);
+                                unpinned.extend(Some(addr).filter(|_| start.is_none()));
+                            }
                         }
                     }
                 }
@@ -308,25 +310,42 @@ mod tests {
             event(change, name, 20, "1", &status).replace("10.0.0.1", ip)
         };
         let pending = event("ADDED", "moved", 20, "1", r#""phase":"Pending""#);
-        let lines = [
-            event("ADDED", "old", 0, "1", RUNNING),
-            event("ADDED", "other", 10, "1", RUNNING),
-            pending.replace("\"podIP\":\"10.0.0.1\",", ""),
-            state("MODIFIED", "moved", "10.0.0.1", 25),
-            event("DELETED", "other", 10, "1", RUNNING),
-            state("MODIFIED", "moved", "10.0.0.2", 40),
-            event("ADDED", "last", 200, "1", RUNNING),
-        ];
-        let watch = kubernetes::read_watch("watch.json", &lines.join("\n"));
-        let recorded = recorded(&watch.events, Some(at(300)));
-        let at_first = recorded.sightings.iter().find(|sighted| {
-            let held = sighting::held(sighted.object, sighted.at);
-            sighted.object.name == "moved" && held.iter().any(|held| held.holder.addr == "10.0.0.1")
-        });
-        assert_eq!(at_first.map(|sighted| sighted.at), Some(at(25)));
-        // Who had it before, and who has it next, this watch does not know.
-        assert!(at_first.unwrap().had.contains("10.0.0.1"));
-        assert!(!recorded.gone[0].watched_on);
+        let lines = |shown: String| {
+            [
+                event("ADDED", "old", 0, "1", RUNNING),
+                event("ADDED", "other", 10, "1", RUNNING),
+                pending.replace("\"podIP\":\"10.0.0.1\",", ""),
+                shown,
+                event("DELETED", "other", 10, "1", RUNNING),
+                state("MODIFIED", "moved", "10.0.0.2", 40),
+                event("ADDED", "last", 200, "1", RUNNING),
+            ]
+            .join("\n")
+        };
+        let shown_at = |recorded: &Recorded<'_>| {
+            let shown = recorded.sightings.iter().find(|sighted| {
+                let held = sighting::held(sighted.object, sighted.at);
+                let mut addrs = held.iter().map(|held| &held.holder.addr);
+                sighted.object.name == "moved" && addrs.any(|addr| addr == "10.0.0.1")
+            });
+            shown.map(|shown| shown.at)
+        };
+        let watch = kubernetes::read_watch(
+            "watch.json",
+            &lines(state("MODIFIED", "moved", "10.0.0.1", 25)),
+        );
+        let dated = recorded(&watch.events, Some(at(300)));
+        assert_eq!(shown_at(&dated), Some(at(25)));
+        assert!(dated.gone[0].watched_on);
+        // It does not say so: who had it before, and who has it next, this watch does not know.
+        let watch = kubernetes::read_watch(
+            "watch.json",
+            &lines(event("MODIFIED", "moved", 20, "1", RUNNING)),
+        );
+        let undated = recorded(&watch.events, Some(at(300)));
+        assert_eq!(shown_at(&undated), None);
+        assert!(!undated.gone[0].watched_on);
+        assert!(undated.gone[0].had.contains("10.0.0.1"));
     }
 
     #[test]
