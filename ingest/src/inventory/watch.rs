@@ -72,7 +72,7 @@ pub fn recorded(events: &[WatchEvent], end: Option<i64>) -> Recorded<'_> {
             .push(index);
     }
     let mut recorded = Recorded::default();
-    let mut unpinned = BTreeSet::new();
+    let mut unpinned: BTreeMap<(&str, String), Unpinned<'_>> = BTreeMap::new();
     let settled = settled(events, &low);
     for events_of_one in by_object.values() {
         let early = events_of_one.iter().take_while(|index| **index < settled);
@@ -114,8 +114,12 @@ pub fn recorded(events: &[WatchEvent], end: Option<i64>) -> Recorded<'_> {
                             let before = before.and_then(|index| events.get(*index));
                             let new = new_addresses(&event.object, before);
                             for (addr, start) in new {
-                                see(start);
-                                unpinned.extend(Some(addr).filter(|_| start.is_none()));
+                                let key = (event.object.uid.as_str(), addr);
+                                unpinned.entry(key).or_insert_with(|| Unpinned {
+                                    object: &event.object,
+                                    start,
+                                    had: Arc::clone(&had),
+                                });
                             }
                         }
                     }
@@ -128,26 +132,65 @@ pub fn recorded(events: &[WatchEvent], end: Option<i64>) -> Recorded<'_> {
             }
         }
     }
-    if unpinned.is_empty() {
-        return recorded;
-    }
-    let is_unpinned = |object: &Object| {
-        let mut held = sighting::held(object, i64::MAX).into_iter();
-        held.any(|held| unpinned.contains(&held.holder.addr))
-    };
-    let gone = recorded
-        .gone
-        .iter_mut()
-        .filter(|gone| is_unpinned(gone.object));
-    for gone in gone {
-        gone.watched_on = false;
-        Arc::make_mut(&mut gone.had).extend(unpinned.iter().cloned());
-    }
-    let sighted = recorded.sightings.iter_mut();
-    for sighted in sighted.filter(|sighted| is_unpinned(sighted.object)) {
-        Arc::make_mut(&mut sighted.had).extend(unpinned.iter().cloned());
-    }
+    recorded.add_unpinned(unpinned);
     recorded
+}
+
+/// A state with an address that was not the object's before, and of which nothing tells when it was.
+struct Unpinned<'w> {
+    object: &'w Object,
+    /// When it began, by its own word.
+    start: Option<i64>,
+    had: Arc<BTreeSet<String>>,
+}
+
+impl<'w> Recorded<'w> {
+    /// Adds what no other state of the same object shows.
+    fn add_unpinned(&mut self, mut unpinned: BTreeMap<(&'w str, String), Unpinned<'w>>) {
+        if unpinned.is_empty() {
+            return;
+        }
+        let dated = self.gone.iter().filter(|gone| {
+            let ended = ended(gone.object, gone.by);
+            ended.iter().any(|held| held.at.is_some())
+        });
+        let dated = dated.map(|gone| gone.object);
+        let sighted = self.sightings.iter().map(|sighted| sighted.object);
+        for object in dated.chain(sighted) {
+            for held in sighting::held(object, i64::MAX) {
+                unpinned.remove(&(object.uid.as_str(), held.holder.addr));
+            }
+        }
+        let mut unknown: BTreeSet<String> = BTreeSet::new();
+        for ((_, addr), unpinned) in unpinned {
+            let Unpinned { object, start, had } = unpinned;
+            match start {
+                Some(at) => self.sightings.push(Sighted { object, at, had }),
+                None => drop(unknown.insert(addr)),
+            }
+        }
+        self.doubt(&unknown);
+    }
+
+    /// Who had these addresses, and nobody knows when: who had them before and next is not known by this watch.
+    fn doubt(&mut self, addrs: &BTreeSet<String>) {
+        if addrs.is_empty() {
+            return;
+        }
+        let is_theirs = |object: &Object| {
+            let mut held = sighting::held(object, i64::MAX).into_iter();
+            held.any(|held| addrs.contains(&held.holder.addr))
+        };
+        let gone = self.gone.iter_mut().filter(|gone| is_theirs(gone.object));
+        for gone in gone {
+            gone.watched_on = false;
+            Arc::make_mut(&mut gone.had).extend(addrs.iter().cloned());
+        }
+        let sighted = self.sightings.iter_mut();
+        for sighted in sighted.filter(|sighted| is_theirs(sighted.object)) {
+            Arc::make_mut(&mut sighted.had).extend(addrs.iter().cloned());
+        }
+    }
 }
 
 /// Addresses of an object that it did not have before, and when it began to, by its own word.
