@@ -347,18 +347,23 @@ impl Past {
             .iter()
             .filter(|(uid, _)| !known.contains(&***uid));
         self.unseen_begins.extend(unseen.map(|(_, at)| second(*at)));
-        let (holes, until) = (&self.tally.holes, self.tally.from_to);
+        let holes = &self.tally.holes;
+        // Where no kubelet writes any more, nothing tells that there is no hole.
+        let alive = self.alive.values().next_back().map(|(_, last)| *last);
+        let until = alive.or(self.tally.from_to.map(|(_, to)| to));
         let (ends, begins) = (&self.unseen_ends, &self.unseen_begins);
         let any = |times: &BTreeSet<i64>, from: i64, to: i64| {
             let mut within = times.range(second(from)..=second(to));
             within.next().is_some()
         };
+        let begun = self.tally.from_to.map(|(from, _)| from);
         let is_watched_on = |gone: i64| {
-            let on = gone.saturating_add(SKEW_US);
-            let is_missing = |(from, to): &(i64, i64)| *from < on && gone < *to;
-            until.is_some_and(|(_, until)| on <= until)
+            let (since, on) = (gone - MINUTE_US, gone.saturating_add(SKEW_US));
+            let is_missing = |(from, to): &(i64, i64)| *from < on && since < *to;
+            begun.is_some_and(|begun| begun <= since)
+                && until.is_some_and(|until| on <= until)
                 && !holes.iter().any(is_missing)
-                && !any(begins, gone - MINUTE_US, on)
+                && !any(begins, since, on)
         };
         // An address goes round quickly, and an object may be deleted long after it came back.
         for facts in self.moment.gathered.facts_mut() {

@@ -25,6 +25,16 @@ fn removal() -> Value {
     json!({"gracePeriodSeconds": 0, "preconditions": {"uid": "u1"}})
 }
 
+/// Its kubelet writes its status, and the answer is the whole pod.
+fn shows(at_ms: i64, pod: Value) -> Value {
+    write(at_ms, KUBELET, "patch", "pods/status", [json!({}), pod])
+}
+
+/// Its kubelet removes it, and the answer is its last state.
+fn removes(at_ms: i64, pod: Value) -> Value {
+    write(at_ms, KUBELET, "delete", "pods", [removal(), pod])
+}
+
 /// A controller was quicker than the end of what it replaced was told.
 #[test]
 fn the_last_state_of_one_whose_name_is_anothers_does_not_say_what_it_was_like() {
@@ -62,20 +72,8 @@ fn the_last_state_of_one_whose_name_is_anothers_does_not_say_what_it_was_like() 
 #[test]
 fn one_whose_name_is_anothers_had_other_labels_before_they_changed() {
     let pending = json!({"phase": "Pending"});
-    let met = write(
-        2_000,
-        KUBELET,
-        "patch",
-        "pods/status",
-        [json!({}), pod("a", 2, pending)],
-    );
-    let removed = write(
-        70_500,
-        KUBELET,
-        "delete",
-        "pods",
-        [removal(), pod("b", 9, finished(69_000))],
-    );
+    let met = shows(2_000, pod("a", 2, pending));
+    let removed = removes(70_500, pod("b", 9, finished(69_000)));
     let log = [
         met,
         relabelled(30_000, "Metadata", "b", 5),
@@ -119,13 +117,7 @@ fn an_address_given_right_before_a_pod_is_replaced_may_be_of_the_next() {
 /// Its statuses were cut off, and who asked for its end says nothing of labels.
 #[test]
 fn an_end_that_is_asked_for_does_not_make_labels_known() {
-    let removed = write(
-        70_000,
-        KUBELET,
-        "delete",
-        "pods",
-        [removal(), pod("b", 9, finished(69_000))],
-    );
+    let removed = removes(70_000, pod("b", 9, finished(69_000)));
     let asked = write(
         60_000,
         "someone",
@@ -167,14 +159,8 @@ fn a_status_that_nobody_saw_may_have_told_of_another_address() {
     );
     let mut last = pod("a", 9, finished(69_000));
     last["status"]["podIP"] = Value::Null;
-    let last = write(70_000, KUBELET, "patch", "pods/status", [json!({}), last]);
-    let seen = write(
-        6_000,
-        KUBELET,
-        "patch",
-        "pods/status",
-        [json!({}), pod("a", 3, running())],
-    );
+    let last = shows(70_000, last);
+    let seen = shows(6_000, pod("a", 3, running()));
     let a = r#"10.0.0.1 {"tier":"a"}"#;
     assert_eq!(held(&[seen.clone(), last.clone()]), [is(a, 5_000, 69_000)]);
     assert_eq!(held(&[seen, unseen, last]), [is(a, 5_000, 5_998)]);
@@ -197,22 +183,10 @@ fn the_collector_of_pods_does_not_know_how_long_they_ran() {
 #[test]
 fn labels_written_before_an_address_was_shown_are_not_those_it_came_with() {
     let pending = json!({"phase": "Pending", "hostIP": "10.0.9.1"});
-    let met = write(
-        2_000,
-        KUBELET,
-        "patch",
-        "pods/status",
-        [json!({}), pod("a", 2, pending)],
-    );
+    let met = shows(2_000, pod("a", 2, pending));
     let shown = json!({"metadata": {"uid": "u1"}, "status": running()});
     let shown = sent(40_000, KUBELET, "patch", "pods/status", shown);
-    let seen = write(
-        60_000,
-        KUBELET,
-        "patch",
-        "pods/status",
-        [json!({}), pod("b", 9, running())],
-    );
+    let seen = shows(60_000, pod("b", 9, running()));
     let log = [met, relabelled(30_000, "Metadata", "b", 5), shown, seen];
     assert_eq!(
         held(&log),
@@ -231,13 +205,7 @@ fn who_came_before_is_not_known_where_somebody_ended_unseen() {
         let bound = sent(60_000, SCHEDULER, "create", "pods/binding", body);
         let status = json!({"phase": "Running", "podIP": "10.0.0.1",
             "containerStatuses": [{"state": {"running": {"startedAt": text(62_000)}}}]});
-        let shown = write(
-            64_000,
-            KUBELET,
-            "patch",
-            "pods/status",
-            [json!({}), pod("a", 3, status)],
-        );
+        let shown = shows(64_000, pod("a", 3, status));
         let first = write(1_000, KUBELET, "update", "leases", [json!({}), json!({})]);
         let log = [&[first, bound, shown], ends].concat();
         let (rows, ..) = told(&log);
@@ -281,25 +249,23 @@ fn who_came_before_is_not_known_where_somebody_ended_unseen() {
 #[test]
 fn who_came_next_is_not_known_where_somebody_began_unseen() {
     let watched_on = |begun: &[Value], until: i64| {
-        let status = [json!({}), pod("a", 3, running())];
-        let shown = write(6_000, KUBELET, "patch", "pods/status", status);
-        let end = [removal(), pod("a", 9, finished(59_000))];
-        let removed = write(60_000, KUBELET, "delete", "pods", end);
+        let shown = shows(6_000, pod("a", 3, running()));
+        let removed = removes(90_000, pod("a", 9, finished(89_000)));
         let last = write(until, KUBELET, "update", "leases", [json!({}), json!({})]);
         let (rows, ..) = told(&[&[shown, removed, last], begun].concat());
         rows[0].4.contains(r#""watched_on":true"#)
     };
-    assert!(watched_on(&[], 80_000));
-    assert!(!watched_on(&[], 62_000), "the log ends");
+    assert!(watched_on(&[], 110_000));
+    assert!(!watched_on(&[], 92_000), "the log ends");
     let bound = |at_ms, body: Value| {
         let mut event = sent(at_ms, SCHEDULER, "create", "pods/binding", body);
         event["objectRef"]["name"] = "other".into();
         event
     };
     let next = json!({"metadata": {"name": "other", "namespace": "shop", "uid": "u2"}});
-    assert!(!watched_on(&[bound(50_000, next.clone())], 80_000));
-    assert!(!watched_on(&[bound(50_000, Value::Null)], 80_000));
-    assert!(watched_on(&[bound(70_000, next)], 80_000));
+    assert!(!watched_on(&[bound(80_000, next.clone())], 110_000));
+    assert!(!watched_on(&[bound(80_000, Value::Null)], 110_000));
+    assert!(watched_on(&[bound(100_000, next)], 110_000));
 }
 
 /// Two servers, each with a clock of its own: what was written first is logged last.
@@ -316,13 +282,7 @@ fn versions_tell_the_order_where_clocks_do_not() {
         )
     };
     let log = [
-        write(
-            6_000,
-            KUBELET,
-            "patch",
-            "pods/status",
-            [json!({}), pod("a", 3, running())],
-        ),
+        shows(6_000, pod("a", 3, running())),
         relabelled(30_000, "Metadata", "b", 5),
         seen(40_000, "c", 8),
         relabelled(40_100, "RequestResponse", "c", 7),
@@ -345,13 +305,7 @@ fn labels_within_a_hole_are_not_those_that_come_after_it() {
     let shown = json!({"metadata": {"uid": "u1"}, "status": running()});
     let mut shown = sent(404_000, KUBELET, "patch", "pods/status", shown);
     shown["requestObject"]["status"]["hostIP"] = "10.0.9.1".into();
-    let seen = write(
-        460_000,
-        KUBELET,
-        "patch",
-        "pods/status",
-        [json!({}), pod("b", 9, running())],
-    );
+    let seen = shows(460_000, pod("b", 9, running()));
     let log = [lease(1_000), lease(400_000), shown, seen];
     assert_eq!(
         held(&log),
@@ -370,13 +324,7 @@ fn labels_that_wait_to_be_known_do_not_wait_through_a_hole() {
         let bodies = [json!({}), pod(label, version, running())];
         write(at_ms, KUBELET, "patch", "pods/status", bodies)
     };
-    let met = write(
-        2_000,
-        KUBELET,
-        "patch",
-        "pods/status",
-        [json!({}), pod("a", 2, json!({"phase": "Pending"}))],
-    );
+    let met = shows(2_000, pod("a", 2, json!({"phase": "Pending"})));
     let sent_only = status(
         410_000,
         json!({"podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}]}),
