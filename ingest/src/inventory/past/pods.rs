@@ -200,7 +200,8 @@ impl Past {
             return Some(entry.received);
         }
         let holes = self.tally.holes.iter().rev();
-        let mut before = holes.filter(|(_, to)| *to <= entry.answered);
+        // Whoever writes before the first kubelet does is in the hole, too.
+        let mut before = holes.filter(|(from, _)| *from < entry.received);
         let until = entry.received.saturating_sub(1);
         let hole = before.next().map(|(_, to)| until.min(*to));
         self.relabelled.get(key).copied().max(hole)

@@ -314,6 +314,17 @@ fn labels_within_a_hole_are_not_those_that_come_after_it() {
             is(r#"10.0.0.1 {"tier":"b"}"#, 403_998, 459_998)
         ]
     );
+    // Somebody else writes it before any kubelet writes again.
+    let note = json!({"metadata": {"annotations": {"note": "x"}}});
+    let noted = [note, pod("b", 8, running())];
+    let noted = write(390_000, "someone", "patch", "pods", noted);
+    assert_eq!(
+        held(&[lease(1_000), noted, lease(400_000)]),
+        [
+            is("10.0.0.1 null", 5_000, 389_997),
+            is(r#"10.0.0.1 {"tier":"b"}"#, 390_000, 390_000)
+        ]
+    );
 }
 
 /// Somebody wrote to it just before its labels were seen, so these are not sure; what it is like after a hole does not tell.
