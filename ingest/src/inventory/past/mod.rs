@@ -12,7 +12,6 @@ mod declared;
 pub mod entry;
 pub mod event;
 pub(super) mod gaps;
-mod order;
 mod pods;
 mod pods_sent;
 pub(super) mod quiet;
@@ -281,8 +280,7 @@ impl Past {
         let later = self
             .waiting
             .split_off(&(until.saturating_add(1), String::new()));
-        let entries = std::mem::replace(&mut self.waiting, later).into_values();
-        for entry in order::by_version(entries.collect()) {
+        for entry in std::mem::replace(&mut self.waiting, later).into_values() {
             let named = (entry.namespace.as_str(), entry.name.as_str());
             match kind_of(&entry.group, &entry.resource, named) {
                 Some("Pod") => self.pod(&entry),

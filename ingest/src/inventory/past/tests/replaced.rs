@@ -268,36 +268,6 @@ fn who_came_next_is_not_known_where_somebody_began_unseen() {
     assert!(watched_on(&[bound(100_000, next)], 110_000));
 }
 
-/// Two servers, each with a clock of its own: what was written first is logged last.
-#[test]
-fn versions_tell_the_order_where_clocks_do_not() {
-    let seen = |at_ms, label, version| {
-        let body = json!({"metadata": {"annotations": {"note": "x"}}});
-        write(
-            at_ms,
-            "someone",
-            "patch",
-            "pods",
-            [body, pod(label, version, running())],
-        )
-    };
-    let log = [
-        shows(6_000, pod("a", 3, running())),
-        relabelled(30_000, "Metadata", "b", 5),
-        seen(40_000, "c", 8),
-        relabelled(40_100, "RequestResponse", "c", 7),
-    ];
-    let of = |label: &str| format!(r#"10.0.0.1 {{"tier":"{label}"}}"#);
-    assert_eq!(
-        held(&log),
-        [
-            is(&of("a"), 5_000, 29_998),
-            is("10.0.0.1 null", 30_000, 40_098),
-            is(&of("c"), 40_100, 40_100)
-        ]
-    );
-}
-
 /// It came within a hole, and may have been relabelled there.
 #[test]
 fn labels_within_a_hole_are_not_those_that_come_after_it() {
