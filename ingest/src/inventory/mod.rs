@@ -11,6 +11,7 @@ pub mod history;
 pub mod interfaces;
 pub mod ledger;
 pub mod sighting;
+mod unpinned;
 pub mod watch;
 
 pub mod live;

@@ -19,6 +19,7 @@ use flowaudit_rules::kubernetes::{Change, Object, WatchEvent};
 use super::history::{Facts, SKEW_US};
 use super::ledger::Subject;
 use super::sighting::{self, Held, HolderKind, latest_time, us};
+use super::unpinned::Unpinned;
 
 /// Creation times are cut to the second.
 const SECOND_US: i64 = 1_000_000;
@@ -72,7 +73,7 @@ pub fn recorded(events: &[WatchEvent], end: Option<i64>) -> Recorded<'_> {
             .push(index);
     }
     let mut recorded = Recorded::default();
-    let mut unpinned: BTreeMap<(&str, String), Unpinned<'_>> = BTreeMap::new();
+    let mut unpinned = Unpinned::default();
     let settled = settled(events, &low);
     for events_of_one in by_object.values() {
         let early = events_of_one.iter().take_while(|index| **index < settled);
@@ -112,15 +113,7 @@ pub fn recorded(events: &[WatchEvent], end: Option<i64>) -> Recorded<'_> {
                             let before = place.checked_sub(1);
                             let before = before.and_then(|before| events_of_one.get(before));
                             let before = before.and_then(|index| events.get(*index));
-                            let new = new_addresses(&event.object, before);
-                            for (addr, start) in new {
-                                let key = (event.object.uid.as_str(), addr);
-                                unpinned.entry(key).or_insert_with(|| Unpinned {
-                                    object: &event.object,
-                                    start,
-                                    had: Arc::clone(&had),
-                                });
-                            }
+                            unpinned.add(&event.object, before, &had);
                         }
                     }
                 }
@@ -132,78 +125,8 @@ pub fn recorded(events: &[WatchEvent], end: Option<i64>) -> Recorded<'_> {
             }
         }
     }
-    recorded.add_unpinned(unpinned);
+    unpinned.tell(&mut recorded);
     recorded
-}
-
-/// A state with an address that was not the object's before, and of which nothing tells when it was.
-struct Unpinned<'w> {
-    object: &'w Object,
-    /// When it began, by its own word.
-    start: Option<i64>,
-    had: Arc<BTreeSet<String>>,
-}
-
-impl<'w> Recorded<'w> {
-    /// Adds what no other state of the same object shows.
-    fn add_unpinned(&mut self, mut unpinned: BTreeMap<(&'w str, String), Unpinned<'w>>) {
-        if unpinned.is_empty() {
-            return;
-        }
-        let dated = self.gone.iter().filter(|gone| {
-            let ended = ended(gone.object, gone.by);
-            ended.iter().any(|held| held.at.is_some())
-        });
-        let dated = dated.map(|gone| gone.object);
-        let sighted = self.sightings.iter().map(|sighted| sighted.object);
-        for object in dated.chain(sighted) {
-            for held in sighting::held(object, i64::MAX) {
-                unpinned.remove(&(object.uid.as_str(), held.holder.addr));
-            }
-        }
-        let mut unknown: BTreeSet<String> = BTreeSet::new();
-        for ((_, addr), unpinned) in unpinned {
-            let Unpinned { object, start, had } = unpinned;
-            match start {
-                Some(at) => self.sightings.push(Sighted { object, at, had }),
-                None => drop(unknown.insert(addr)),
-            }
-        }
-        self.doubt(&unknown);
-    }
-
-    /// Who had these addresses, and nobody knows when: who had them before and next is not known by this watch.
-    fn doubt(&mut self, addrs: &BTreeSet<String>) {
-        if addrs.is_empty() {
-            return;
-        }
-        let is_theirs = |object: &Object| {
-            let mut held = sighting::held(object, i64::MAX).into_iter();
-            held.any(|held| addrs.contains(&held.holder.addr))
-        };
-        let gone = self.gone.iter_mut().filter(|gone| is_theirs(gone.object));
-        for gone in gone {
-            gone.watched_on = false;
-            Arc::make_mut(&mut gone.had).extend(addrs.iter().cloned());
-        }
-        let sighted = self.sightings.iter_mut();
-        for sighted in sighted.filter(|sighted| is_theirs(sighted.object)) {
-            Arc::make_mut(&mut sighted.had).extend(addrs.iter().cloned());
-        }
-    }
-}
-
-/// Addresses of an object that it did not have before, and when it began to, by its own word.
-fn new_addresses(object: &Object, before: Option<&WatchEvent>) -> Vec<(String, Option<i64>)> {
-    let before = before.map(|event| sighting::held(&event.object, i64::MAX));
-    let had = |addr: &str| {
-        let mut before = before.iter().flatten();
-        before.any(|held| held.holder.addr == addr)
-    };
-    let held = sighting::held(object, i64::MAX).into_iter();
-    held.filter(|held| held.holder.kind == HolderKind::Pod && !had(&held.holder.addr))
-        .map(|held| (held.holder.addr, held.facts.starts.last().copied()))
-        .collect()
 }
 
 /// What an object that went away says: its last state, and that it was gone by then.

@@ -357,8 +357,8 @@ impl Follower {
                 Err(refusal) => return Ok(Over::At(Instant::now(), Some(refusal))),
             };
             match silence.comes(&line, at) {
-                Comes::Now => {}
-                Comes::NowAgain => self.progress(last_at).await?,
+                Comes::AsBefore => {}
+                Comes::Now => self.progress(last_at).await?,
                 Comes::Late => {
                     is_behind = true;
                     self.waited(at).await?;

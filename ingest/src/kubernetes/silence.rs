@@ -18,10 +18,10 @@ const CUT_US: i64 = 1_000_000;
 /// What is to be made of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Comes {
-    /// It comes as it happens, as far as anybody knows.
+    /// As what came before it: as it happens, or in line with others that had waited.
+    AsBefore,
+    /// As it happens: the others that had waited have all come.
     Now,
-    /// The same, after others that had waited: these have all come.
-    NowAgain,
     /// It may have waited for as long as nothing came.
     Late,
 }
@@ -75,15 +75,15 @@ impl Silence {
         let silent = std::mem::replace(&mut self.last, Instant::now()).elapsed();
         let may_be_late = silent > self.most || std::mem::take(&mut self.was_silent);
         if !may_be_late && !self.has_waited {
-            return Comes::Now;
+            return Comes::AsBefore;
         }
         let most = i64::try_from(self.most.as_micros()).unwrap_or(i64::MAX);
         let is_new = newest(line).is_some_and(|newest| at.saturating_sub(newest) <= most + CUT_US);
         match (is_new, std::mem::replace(&mut self.has_waited, !is_new)) {
-            (true, true) => Comes::NowAgain,
-            (true, false) => Comes::Now,
+            (true, true) => Comes::Now,
+            (true, false) => Comes::AsBefore,
             // Told once.
-            (false, true) if !may_be_late => Comes::Now,
+            (false, true) if !may_be_late => Comes::AsBefore,
             (false, _) => Comes::Late,
         }
     }
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn what_comes_after_a_silence_is_new_only_by_its_own_word() {
         let mut busy = silence(60_000);
-        assert_eq!(busy.comes(&line(5_000), NOW), Comes::Now);
+        assert_eq!(busy.comes(&line(5_000), NOW), Comes::AsBefore);
         let mut quiet = silence(4);
         let pause = || std::thread::sleep(Duration::from_millis(8));
         let most = |silence: &mut Silence| silence.most = Duration::from_secs(4);
@@ -164,16 +164,16 @@ mod tests {
         assert_eq!(quiet.comes(&line(5_000), NOW), Comes::Late);
         most(&mut quiet);
         assert!(quiet.has_waited());
-        assert_eq!(quiet.comes(&line(60), NOW), Comes::Now, "told once");
+        assert_eq!(quiet.comes(&line(60), NOW), Comes::AsBefore, "told once");
         assert!(quiet.has_waited());
-        assert_eq!(quiet.comes(&line(1), NOW), Comes::NowAgain);
+        assert_eq!(quiet.comes(&line(1), NOW), Comes::Now);
         assert!(!quiet.has_waited());
-        assert_eq!(quiet.comes(&line(60), NOW), Comes::Now);
+        assert_eq!(quiet.comes(&line(60), NOW), Comes::AsBefore);
         quiet.most = Duration::from_millis(4);
         pause();
         assert_eq!(
             quiet.comes(&line(0), NOW),
-            Comes::Now,
+            Comes::AsBefore,
             "new after a silence"
         );
         pause();
@@ -195,13 +195,13 @@ mod tests {
         // It worked up to its end.
         silence.heard();
         silence.connected();
-        assert_eq!(silence.comes(&line(60), NOW), Comes::Now);
+        assert_eq!(silence.comes(&line(60), NOW), Comes::AsBefore);
         // Nothing had waited.
         silence.most = Duration::from_millis(4);
         std::thread::sleep(Duration::from_millis(8));
         silence.connected();
         silence.over();
         silence.most = Duration::from_secs(4);
-        assert_eq!(silence.comes(&line(60), NOW), Comes::Now);
+        assert_eq!(silence.comes(&line(60), NOW), Comes::AsBefore);
     }
 }

@@ -35,6 +35,14 @@ fn removes(at_ms: i64, pod: Value) -> Value {
     write(at_ms, KUBELET, "delete", "pods", [removal(), pod])
 }
 
+/// Labels were written at 30 s, and seen by its last state only.
+fn labelled_at_its_end() -> [(String, i64, i64); 2] {
+    [
+        is("10.0.0.1 null", 5_000, 29_998),
+        is(r#"10.0.0.1 {"tier":"b"}"#, 69_000, 69_000),
+    ]
+}
+
 /// A controller was quicker than the end of what it replaced was told.
 #[test]
 fn the_last_state_of_one_whose_name_is_anothers_does_not_say_what_it_was_like() {
@@ -80,13 +88,7 @@ fn one_whose_name_is_anothers_had_other_labels_before_they_changed() {
         next_is_bound(70_000),
         removed,
     ];
-    assert_eq!(
-        held(&log),
-        [
-            is("10.0.0.1 null", 5_000, 29_998),
-            is(r#"10.0.0.1 {"tier":"b"}"#, 69_000, 69_000)
-        ]
-    );
+    assert_eq!(held(&log), labelled_at_its_end());
 }
 
 /// Terway names no uid: what it says may be of the next one already, whose creation is logged later by another server's clock.
@@ -125,23 +127,13 @@ fn an_end_that_is_asked_for_does_not_make_labels_known() {
         "pods",
         [Value::Null, Value::Null],
     );
+    let written = relabelled(30_000, "Request", "b", 5);
     let log = [
-        at_level(relabelled(30_000, "Request", "b", 5), "Request"),
+        with(written, "responseObject", Value::Null),
         at_level(asked, "Metadata"),
         removed,
     ];
-    let without_answers: Vec<Value> = log[..2]
-        .iter()
-        .map(|event| with(event.clone(), "responseObject", Value::Null))
-        .chain([log[2].clone()])
-        .collect();
-    assert_eq!(
-        held(&without_answers),
-        [
-            is("10.0.0.1 null", 5_000, 29_998),
-            is(r#"10.0.0.1 {"tier":"b"}"#, 69_000, 69_000)
-        ]
-    );
+    assert_eq!(held(&log), labelled_at_its_end());
 }
 
 /// Its sandbox was made anew with another address, and a kubelet that is started anew shows none at the end.
