@@ -249,10 +249,7 @@ fn logstore_to_parquet(proxy: &str, records: u64) -> f64 {
 fn by_the_sdk(python: &str, proxy: &str) -> f64 {
     let account = account();
     let output = Command::new(python)
-        .arg(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/benches/sls_by_sdk.py"
-        ))
+        .arg("benches/sls_by_sdk.py")
         .args([ENDPOINT, PROJECT, LOGSTORE, &account.id, &account.secret])
         .env("http_proxy", proxy)
         .env_remove("no_proxy")

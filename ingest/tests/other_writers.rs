@@ -81,10 +81,7 @@ fn what_others_write_is_read_as_they_wrote_it() {
     std::fs::write(&input, lines).unwrap();
     std::fs::create_dir(&objects).unwrap();
     let output = Command::new(python)
-        .arg(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/other_writers.py"
-        ))
+        .arg("tests/other_writers.py")
         .args([&input, &objects])
         .output()
         .unwrap();

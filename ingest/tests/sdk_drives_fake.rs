@@ -118,10 +118,7 @@ fn the_python_sdk_sees_what_we_see() {
         .collect();
     let account = account();
     let output = Command::new(python)
-        .arg(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/sdk_drives_fake.py"
-        ))
+        .arg("tests/sdk_drives_fake.py")
         .args([
             ENDPOINT,
             PROJECT,

@@ -10,7 +10,7 @@ use flowaudit_sample_logs::{SampleLogsError, Scenario, simulate};
 const FOLDERS: [&str; 3] = ["flows", "inventory", "truth"];
 
 fn set() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("sets/small")
+    PathBuf::from("sets/small")
 }
 
 fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {

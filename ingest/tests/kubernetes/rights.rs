@@ -34,7 +34,7 @@ struct Rule {
 type Right = (String, String, String, String, String);
 
 fn rights() -> BTreeSet<Right> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/kubernetes/rbac.yaml");
+    let path = "../docs/kubernetes/rbac.yaml";
     let text = std::fs::read_to_string(path).unwrap();
     let documents: Vec<Document> = serde_saphyr::from_multiple(&text).unwrap();
     let mut rights = BTreeSet::new();

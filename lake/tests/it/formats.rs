@@ -7,7 +7,7 @@ use flowaudit_lake::commit::CommitRecord;
 use flowaudit_lake::state::State;
 
 fn museum() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats")
+    PathBuf::from("tests/formats")
 }
 
 fn pieces(kind: &str) -> Vec<PathBuf> {
