@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::draft::Draft;
 use super::history::{By, History};
-use super::rows::Draft;
 use super::sighting::{Holder, HolderKind, Shape};
 
 /// What cannot be true beside each other.

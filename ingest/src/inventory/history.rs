@@ -22,7 +22,7 @@
 
 use std::collections::BTreeSet;
 
-/// Times a thing gives for its own beginning; more are of no use.
+/// Times a thing gives for its own beginning, or for a change of its labels; more are of no use.
 const STARTS_MAX: usize = 16;
 
 /// Clocks may be apart, and Kubernetes cuts its times to the second: a beginning that is earlier than it can be by more is none.
@@ -115,6 +115,8 @@ pub struct Facts {
     pub came: bool,
     /// Whoever saw it gone watched on, and would have seen who came next.
     pub watched_on: bool,
+    /// When its labels were written by somebody who had not made it, by its own word, cut to the second; the earliest of them.
+    pub labelled: BTreeSet<i64>,
     /// What gave times only, and did not see it.
     pub dated_by: BTreeSet<By>,
 }
@@ -142,6 +144,11 @@ impl Facts {
             // The earliest matter most; of the others the latest.
             let middle = self.starts.iter().nth(STARTS_MAX / 2).copied();
             self.starts.remove(&middle.unwrap_or_default());
+        }
+        self.labelled.extend(&facts.labelled);
+        while self.labelled.len() > STARTS_MAX {
+            // What it was like when it was first seen is what they tell.
+            self.labelled.pop_last();
         }
         self.not_before = self.not_before.max(facts.not_before);
         self.gone = self.gone.into_iter().chain(facts.gone).min();

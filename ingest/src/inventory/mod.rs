@@ -6,6 +6,7 @@
 //! order and over any number of imports; importing one again changes nothing. Only the hours for which something is
 //! known differently are analysed again ([`change`]).
 
+mod draft;
 mod gathered;
 pub mod history;
 pub mod interfaces;

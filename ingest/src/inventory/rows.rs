@@ -12,18 +12,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, SecondsFormat, Utc};
 use flowaudit_lake::table::endpoints::EndpointRow;
 use flowaudit_lake::table::objects::ObjectRow;
-use flowaudit_rules::cluster::{Owner, Owners, Pod, workload_of};
+use flowaudit_rules::cluster::Owners;
 use flowaudit_rules::kubernetes::{self, Body};
-use serde::{Deserialize, Serialize};
 
 use super::contradiction::{Against, Contradiction, disbelieve, settle};
-use super::history::{By, Facts, History, Interval, Run};
-use super::interfaces::{Claim, Interface, Interfaces};
+use super::draft::{self, Draft};
+use super::history::{By, Facts, History, Run};
+use super::interfaces::Interfaces;
 use super::ledger::{Covered, Ledger, Subject};
 use super::past::MADE_UP;
-use super::sighting::{self, Holder, HolderKind, Shape, us};
+use super::sighting::{self, Holder, HolderKind, Shape};
 use super::span::Span;
-use super::unseen::{self, Words};
+use super::unseen;
 
 /// The kind under which the ledger is kept in `objects`.
 pub(crate) const LEDGER_GROUP: &str = "flowaudit";
@@ -62,28 +62,6 @@ pub struct Returned {
     pub name: String,
     /// When, microseconds since the epoch.
     pub at: i64,
-}
-
-/// What a row rests on.
-#[derive(Debug, Serialize, Deserialize)]
-struct Evidence {
-    by: BTreeSet<By>,
-    first_seen: DateTime<Utc>,
-    last_seen: DateTime<Utc>,
-    #[serde(flatten)]
-    words: Words,
-    /// When its interface was first and last seen to be its own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    bound: Option<(DateTime<Utc>, DateTime<Utc>)>,
-    /// When it was gone, where nobody may have seen who had the address next.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    left: Option<DateTime<Utc>>,
-    /// The VPC of its interface.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    vpc: Option<String>,
-    /// Kind and name of the controller.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    owner: Option<(String, String)>,
 }
 
 impl Known {
@@ -127,20 +105,12 @@ impl Known {
     }
 
     fn restore_holder(&mut self, row: &EndpointRow) -> Option<()> {
-        let (holder, run, facts) = read_back(row)?;
-        let is_further = run.by.iter().eq([&By::PodEni]);
-        if let Some(interface) = interface_of(row) {
-            let evidence: Evidence = serde_json::from_str(&row.evidence).ok()?;
-            let bound = evidence.bound.map(|(first, last)| (us(first), us(last)));
-            let claim = Claim {
-                interface,
-                bound: bound.unwrap_or((run.first, run.last)),
-                left: evidence.left.map(us).or(facts.gone.filter(|_| is_further)),
-            };
+        let (holder, run, facts) = draft::read_back(row)?;
+        if let Some(claim) = draft::claim_of(row) {
             self.interfaces.claim(holder.clone(), claim);
         }
-        if is_further {
-            // It is made anew of what is known of its pod.
+        if draft::is_further(&run) || draft::is_unlabelled(row) {
+            // The one is made anew of what is known of its pod, the other of the row after.
             return Some(());
         }
         let covering = self.ledger.covering(&holder.subject);
@@ -249,7 +219,7 @@ impl Known {
         for (addr, mut drafts) in by_addr {
             rows.contradictions.extend(settle(addr, &mut drafts));
             rows.endpoints
-                .extend(drafts.iter().map(|draft| draft.row(cluster, &owners)));
+                .extend(drafts.iter().flat_map(|draft| draft.rows(cluster, &owners)));
         }
         rows.endpoints.extend_from_slice(&self.others.0);
         rows.objects.extend_from_slice(&self.others.1);
@@ -386,169 +356,9 @@ pub struct Rows {
     pub contradictions: Vec<Contradiction>,
 }
 
-/// One row of `endpoints` in the making.
-pub(super) struct Draft<'k> {
-    pub(super) holder: &'k Holder,
-    pub(super) run: &'k Run<Shape>,
-    pub(super) facts: Facts,
-    pub(super) span: Span,
-    pub(super) interface: Option<&'k Interface>,
-    pub(super) bound: Option<(i64, i64)>,
-}
-
-impl<'k> Draft<'k> {
-    fn new(
-        holder: &'k Holder,
-        history: &History<Shape>,
-        interval: Interval<'k, Shape>,
-        claim: Option<&'k Claim>,
-    ) -> Self {
-        Draft {
-            holder,
-            run: interval.run,
-            facts: history.facts().clone(),
-            span: Span::of(&interval),
-            interface: claim.map(|claim| &claim.interface),
-            bound: claim.map(|claim| claim.bound),
-        }
-    }
-
-    /// The same at another time.
-    pub(super) fn with_span(&self, span: Span) -> Self {
-        Draft {
-            span,
-            facts: self.facts.clone(),
-            ..*self
-        }
-    }
-
-    /// Words for what it rests on.
-    pub(super) fn rests_on(&self) -> String {
-        let by = self.run.by.union(&self.facts.dated_by);
-        by.map(|by| by.as_str()).collect::<Vec<_>>().join("+")
-    }
-
-    /// Whether no one else can hold the address at the same time.
-    pub(super) fn is_exclusive(&self) -> bool {
-        self.holder.kind == HolderKind::Pod && !self.run.content.host_network
-    }
-
-    pub(super) fn row(&self, cluster: &str, owners: &Owners) -> EndpointRow {
-        let (
-            Holder {
-                kind,
-                subject,
-                addr,
-            },
-            shape,
-        ) = (self.holder, &self.run.content);
-        let workload = (*kind == HolderKind::Pod).then(|| {
-            let labels = shape
-                .labels
-                .as_deref()
-                .and_then(|labels| serde_json::from_str(labels).ok());
-            let pod = Pod {
-                namespace: subject.namespace.clone().unwrap_or_default(),
-                name: subject.name.clone(),
-                labels: labels.unwrap_or_default(),
-                owner: shape.owner.clone().map(|(kind, name)| Owner { kind, name }),
-                ..Pod::default()
-            };
-            workload_of(&pod, owners)
-        });
-        EndpointRow {
-            addr: addr.clone(),
-            vpc_id: self.interface.and_then(|interface| interface.vpc.clone()),
-            valid_from_us: self.span.start,
-            valid_to_us: Some(self.span.end),
-            from_slack_ms: self.span.slack_before_ms(),
-            to_slack_ms: self.span.slack_after_ms(),
-            kind: kind.as_str().to_owned(),
-            cluster: cluster.to_owned(),
-            namespace: subject.namespace.clone(),
-            name: subject.name.clone(),
-            uid: some(&subject.uid),
-            workload_kind: workload.as_ref().map(|workload| workload.kind.clone()),
-            workload: workload.map(|workload| workload.name),
-            labels: shape.labels.clone(),
-            host_network: shape.host_network,
-            node: shape.node.clone(),
-            container_ports: shape.container_ports.clone(),
-            service_account: shape.service_account.clone(),
-            eni_id: self.interface.map(|interface| interface.id.clone()),
-            evidence: self.evidence(),
-        }
-    }
-
-    fn evidence(&self) -> String {
-        let facts = &self.facts;
-        let is_alone = self.bound.is_some() && self.run.by.iter().eq([&By::PodEni]);
-        let gone = facts.gone.map(time);
-        let mut words = Words::of(facts);
-        words.gone = gone.filter(|_| !is_alone);
-        let evidence = Evidence {
-            by: self.run.by.clone(),
-            first_seen: time(self.run.first),
-            last_seen: time(self.run.last),
-            words,
-            left: gone.filter(|_| is_alone),
-            bound: self.bound.map(|(first, last)| (time(first), time(last))),
-            vpc: self.interface.and_then(|interface| interface.vpc.clone()),
-            owner: self.run.content.owner.clone(),
-        };
-        serde_json::to_string(&evidence).unwrap_or_default()
-    }
-}
-
-/// What a row of the inventory says; nothing where others wrote it.
-pub(super) fn read_back(row: &EndpointRow) -> Option<(Holder, Run<Shape>, Facts)> {
-    let evidence: Evidence = serde_json::from_str(&row.evidence).ok()?;
-    let holder = holder_of(row)?;
-    let content = Shape {
-        labels: row.labels.clone(),
-        host_network: row.host_network,
-        node: row.node.clone(),
-        container_ports: row.container_ports.clone(),
-        service_account: row.service_account.clone(),
-        owner: evidence.owner,
-    };
-    let facts = evidence.words.facts();
-    let run = Run {
-        content,
-        first: us(evidence.first_seen),
-        last: us(evidence.last_seen),
-        by: evidence.by,
-    };
-    Some((holder, run, facts))
-}
-
-/// The interface that the holder of a row has to itself.
-pub(super) fn interface_of(row: &EndpointRow) -> Option<Interface> {
-    let id = row.eni_id.clone()?;
-    let evidence: Option<Evidence> = serde_json::from_str(&row.evidence).ok();
-    let vpc = evidence.and_then(|evidence| evidence.vpc);
-    Some(Interface { id, vpc })
-}
-
 pub(super) fn is_ledger(row: &ObjectRow) -> bool {
     let kinds = [LEDGER_KIND, LEDGER_WATCH, LEDGER_UNSEEN];
     row.group == LEDGER_GROUP && kinds.contains(&row.kind.as_str())
-}
-
-fn holder_of(row: &EndpointRow) -> Option<Holder> {
-    let kind = HolderKind::from_text(&row.kind)?;
-    let subject = Subject {
-        group: String::new(),
-        kind: kind.object_kind().to_owned(),
-        namespace: row.namespace.clone(),
-        name: row.name.clone(),
-        uid: row.uid.clone().unwrap_or_default(),
-    };
-    Some(Holder {
-        kind,
-        subject,
-        addr: row.addr.clone(),
-    })
 }
 
 pub(super) fn subject_of(row: &ObjectRow) -> Subject {

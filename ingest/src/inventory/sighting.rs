@@ -19,7 +19,7 @@ use flowaudit_rules::cluster::{Labels, Pod};
 use flowaudit_rules::kubernetes::{Body, Object};
 use serde::Serialize;
 
-use super::history::Facts;
+use super::history::{Facts, SKEW_US};
 use super::ledger::Subject;
 
 /// The content of a version that nobody saw, as [`declared`] gives it for others; and labels that nobody saw.
@@ -181,15 +181,27 @@ pub fn held_with(object: &Object, at: i64, further: &[std::net::IpAddr]) -> Vec<
             } else {
                 &pod.addresses
             };
-            let (at, facts) = pod_held(pod, at);
+            let (held_at, mut facts) = pod_held(pod, at);
+            let mut shape = pod_shape(pod);
+            if let Some(labelled) = pod.times.labelled.map(us) {
+                let is_dated = held_at.is_some_and(|held| held < at);
+                if labelled > at.saturating_add(SKEW_US) || is_dated && Some(labelled) >= held_at {
+                    // It had given its addresses back before they were written.
+                    shape.labels = Some(UNKNOWN.to_owned());
+                } else {
+                    // Whichever clock that is by: as it is now it was when it was seen.
+                    facts.labelled.insert(labelled.min(at));
+                }
+            }
+            let at = held_at;
             if at.is_some() || facts.lingers.is_some() || facts.open_end {
-                add(HolderKind::Pod, addresses, &pod_shape(pod), at, &facts);
+                add(HolderKind::Pod, addresses, &shape, at, &facts);
                 // Before its network is made it has no address at all.
                 let is_made = !pod.addresses.is_empty() || !facts.starts.is_empty();
                 if is_made && !pod.host_network {
                     let is_further = |addr: &&std::net::IpAddr| !addresses.contains(addr);
                     let further: Vec<_> = further.iter().filter(is_further).copied().collect();
-                    add(HolderKind::Pod, &further, &pod_shape(pod), at, &facts);
+                    add(HolderKind::Pod, &further, &shape, at, &facts);
                 }
             }
         }
@@ -309,9 +321,10 @@ pub fn latest_time(object: &Object) -> Option<i64> {
                 times.ready_to_start,
                 times.started,
                 times.finished,
+                times.labelled,
             ]
         }
-        _ => [None; 4],
+        _ => [None; 5],
     };
     let returned = match &object.body {
         Body::NodeRuntime(runtime) => runtime.pods.iter().filter_map(|(_, at)| *at).max(),

@@ -89,6 +89,21 @@ impl Span {
         }
     }
 
+    /// What is before `at`, and what is from there on; `at` is in the core, and not its beginning.
+    pub(super) fn parted(&self, at: i64) -> (Span, Span) {
+        let before = Span {
+            end: at - 1,
+            high: Some(at),
+            ..*self
+        };
+        let after = Span {
+            start: at,
+            low: Some(at - 1),
+            ..*self
+        };
+        (before, after)
+    }
+
     /// The first instant at which the two do not say the same.
     pub(super) fn differs_from(self, other: Span) -> Option<i64> {
         let ends = |span: Span| {

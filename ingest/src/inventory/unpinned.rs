@@ -40,9 +40,12 @@ impl<'w> Unpinned<'w> {
         for held in sighting::held(object, i64::MAX) {
             let addr = held.holder.addr;
             if held.holder.kind == HolderKind::Pod && !before.contains(&addr) {
+                // Its labels may have been others when it began.
+                let start = held.facts.starts.last().copied();
+                let start = start.filter(|start| held.facts.labelled.last() < Some(start));
                 let state = || State {
                     object,
-                    start: held.facts.starts.last().copied(),
+                    start,
                     had: Arc::clone(had),
                 };
                 self.0.entry((&object.uid, addr)).or_insert_with(state);

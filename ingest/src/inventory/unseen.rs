@@ -35,6 +35,8 @@ pub(super) struct Words {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     watched_on: bool,
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    labelled: BTreeSet<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     dated_by: BTreeSet<By>,
 }
 
@@ -49,6 +51,7 @@ impl Words {
             returned: facts.returned.map(time),
             came: facts.came,
             watched_on: facts.watched_on,
+            labelled: facts.labelled.iter().copied().map(time).collect(),
             dated_by: facts.dated_by.clone(),
         }
     }
@@ -63,6 +66,7 @@ impl Words {
             returned: self.returned.map(us),
             came: self.came,
             watched_on: self.watched_on,
+            labelled: self.labelled.into_iter().map(us).collect(),
             dated_by: self.dated_by,
         }
     }

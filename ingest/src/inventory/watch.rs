@@ -142,8 +142,13 @@ pub fn ended(object: &Object, gone: Option<i64>) -> Vec<Held> {
             // Nobody said that it had stopped: its containers may run on (history 5.4.1).
             let is_alone = held.holder.kind == HolderKind::Pod && !held.shape.host_network;
             let runs_on = is_alone && finished.is_none();
+            let mut shape = held.shape;
+            if at.is_some_and(|at| held.facts.labelled.last() >= Some(&at)) {
+                shape.labels = Some(sighting::UNKNOWN.to_owned());
+            }
             Held {
                 at,
+                shape,
                 facts: Facts {
                     gone,
                     lingers: None,

@@ -15,6 +15,7 @@ mod common;
 mod fake_kube;
 #[path = "../kubernetes/history.rs"]
 mod history;
+mod labels;
 #[path = "../kubernetes/scenario.rs"]
 mod scenario;
 #[expect(dead_code, reason = "the tests of the binary log in otherwise, too")]

@@ -143,4 +143,7 @@ pub struct PodTimes {
     pub finished: Option<DateTime<Utc>>,
     /// `metadata.deletionTimestamp`. The pod holds its address until it ends.
     pub deletion: Option<DateTime<Utc>>,
+    /// When its labels were last written by somebody who had not made it, as `metadata.managedFields` say: what they were before is not known.
+    /// Labels that were only taken away leave no trace there.
+    pub labelled: Option<DateTime<Utc>>,
 }

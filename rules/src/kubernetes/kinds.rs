@@ -215,6 +215,7 @@ fn pod_times(common: &Metadata, status: &Field<'_, '_>, notes: &mut Notes<'_>) -
     let mut times = PodTimes {
         created: common.created,
         deletion: common.deletion,
+        labelled: common.labelled.filter(|at| common.created < Some(*at)),
         scheduled: since("PodScheduled", notes),
         ready_to_start: since("PodReadyToStartContainers", notes),
         ..PodTimes::default()

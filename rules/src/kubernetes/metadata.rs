@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::field::{Field, Notes};
 use super::names;
+use super::tree::Value;
 use crate::cluster::{Labels, Owner};
 
 /// What we use of `metadata`.
@@ -17,6 +18,8 @@ pub(crate) struct Metadata {
     pub(crate) created: Option<DateTime<Utc>>,
     pub(crate) deletion: Option<DateTime<Utc>>,
     pub(crate) labels: Labels,
+    /// When somebody wrote labels last who had not made the object.
+    pub(crate) labelled: Option<DateTime<Utc>>,
     pub(crate) owner: Option<Owner>,
 }
 
@@ -36,6 +39,7 @@ pub(crate) fn read(metadata: &Field<'_, '_>, notes: &mut Notes<'_>) -> Metadata 
         created: time(&metadata.get("creationTimestamp"), notes),
         deletion: time(&metadata.get("deletionTimestamp"), notes),
         labels: labels(&metadata.get("labels"), notes),
+        labelled: labelled(metadata.get("managedFields").value()),
         owner: controller(&metadata.get("ownerReferences"), notes),
     }
 }
@@ -105,7 +109,7 @@ pub(crate) fn check_label_key(field: &Field<'_, '_>, key: &str, notes: &mut Note
 
 /// One label value.
 pub(crate) fn label_value<'a>(field: &Field<'a, '_>, notes: &mut Notes<'_>) -> Option<&'a str> {
-    if field.value() == Some(&super::tree::Value::Null) {
+    if field.value() == Some(&Value::Null) {
         return Some("");
     }
     let text = field.text(notes)?;
@@ -136,6 +140,24 @@ pub(crate) fn time(field: &Field<'_, '_>, notes: &mut Notes<'_>) -> Option<DateT
             None
         }
     }
+}
+
+/// When labels were last written by somebody else than who made the object, as `managedFields` say: an entry that has labels and nothing of
+/// the spec. Who made it wrote both, and the entry gets a new time with whatever he writes later. These fields are for the API server
+/// alone; what is wrong with them is not reported.
+fn labelled(managed: Option<&Value<'_>>) -> Option<DateTime<Utc>> {
+    let Some(Value::List(entries)) = managed else {
+        return None;
+    };
+    let of_labels = entries.iter().filter(|entry| {
+        let fields = entry.get("fieldsV1");
+        let metadata = fields.and_then(|fields| fields.get("f:metadata"));
+        let has_labels = metadata.is_some_and(|metadata| metadata.get("f:labels").is_some());
+        has_labels && fields.is_some_and(|fields| fields.get("f:spec").is_none())
+    });
+    let times =
+        of_labels.filter_map(|entry| DateTime::parse_from_rfc3339(entry.text("time")?).ok());
+    times.map(|time| time.to_utc()).max()
 }
 
 /// The owner with `controller: true`.

@@ -234,6 +234,7 @@ impl Reader<'_> {
             created,
             deletion,
             labels,
+            labelled: _,
             owner: _,
         } = common;
         self.manifest.objects.push(Object {

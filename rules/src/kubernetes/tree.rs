@@ -77,6 +77,12 @@ enum Spot {
     Metadata,
     /// Only the one that names the pod of a PodENI: others hold whole manifests.
     Annotations,
+    /// Who wrote which fields when: only of labels, and whether of a spec, too.
+    ManagedFields,
+    FieldsWritten,
+    FieldsOfMetadata,
+    /// That it is there, and nothing of what is in it.
+    Presence,
     /// The data of a ConfigMap: only what Terway's has, never that of a Secret.
     Data,
     Spec,
@@ -110,11 +116,22 @@ impl Spot {
                 ),
             },
             Self::Metadata => match key {
-                "managedFields" => None,
+                "managedFields" => Some(Self::ManagedFields),
                 "annotations" => Some(Self::Annotations),
                 _ => Some(Self::Whole),
             },
             Self::Annotations => wanted(key == crate::terway::binding::POD_UID, Self::Whole),
+            Self::ManagedFields => match key {
+                "time" => Some(Self::Whole),
+                "fieldsV1" => Some(Self::FieldsWritten),
+                _ => None,
+            },
+            Self::FieldsWritten => match key {
+                "f:metadata" => Some(Self::FieldsOfMetadata),
+                _ => wanted(key == "f:spec", Self::Presence),
+            },
+            Self::FieldsOfMetadata => wanted(key == "f:labels", Self::Presence),
+            Self::Presence => None,
             Self::Data => wanted(crate::terway::DATA_KEYS.contains(&key), Self::Whole),
             Self::Spec => match key {
                 "containers" | "initContainers" => Some(Self::Container),

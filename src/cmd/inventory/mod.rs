@@ -22,7 +22,7 @@ use crate::settings::Everywhere;
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
-  kubectl get nodes,namespaces,pods,services,replicasets,jobs,networkpolicies -A -o yaml | flowaudit inventory import -
+  kubectl get nodes,namespaces,pods,services,replicasets,jobs,networkpolicies -A -o yaml --show-managed-fields | flowaudit inventory import -
   flowaudit inventory import snapshots/
   flowaudit inventory import audit.log events.json
   flowaudit inventory rebuild --source audit --source events --from 14d

@@ -30,7 +30,7 @@ const BACK: Duration = Duration::days(7);
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  kubectl get nodes,namespaces,pods,services,replicasets,jobs,networkpolicies -A -o yaml | flowaudit inventory import -
+  kubectl get nodes,namespaces,pods,services,replicasets,jobs,networkpolicies -A -o yaml --show-managed-fields | flowaudit inventory import -
   flowaudit inventory rebuild --source audit --source events --from 14d
   flowaudit inventory rebuild --source audit --from 2026-11-01T00:00:00Z --to 2026-11-08T00:00:00Z --cluster prod")]
 pub(crate) struct Rebuild {

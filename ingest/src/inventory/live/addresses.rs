@@ -98,6 +98,7 @@ impl State {
         let own = |hold: &Hold| hold.kind == held.holder.kind && hold.addr == addr;
         let known = entry.holds.iter().position(own);
         let (mut before, mut floor, mut is_other, mut is_relooked) = (None, None, false, false);
+        let mut origin = None;
         let mut came = watched && (is_shown || self.watches_enis(Some(at)));
         let hold = match known.map(|number| entry.holds.swap_remove(number)) {
             Some(mut hold) => {
@@ -119,12 +120,14 @@ impl State {
                     Some(hold)
                 } else if hold.first >= begun && hold.start.is_none() {
                     hold.look = look.clone();
+                    hold.labelled = held.facts.labelled.last().copied();
                     hold.published = None;
                     Some(hold)
                 } else {
                     let mut old = hold;
                     came = old.came && anew.is_none();
                     is_relooked = old.look != look;
+                    origin = Some(old.origin).filter(|_| anew.is_none());
                     if old.is_vague(last) {
                         (before, floor) = (old.before, old.floor);
                     } else {
@@ -158,8 +161,11 @@ impl State {
                     interface: None,
                     by: Arc::clone(if is_shown { &self.live } else { &self.further }),
                     first,
+                    origin: origin.unwrap_or(first).min(first),
                     last: listed,
                     start: None,
+                    begun: None,
+                    labelled: held.facts.labelled.last().copied(),
                     anew: held.facts.starts.last().copied(),
                     not_before: held.facts.not_before,
                     came,

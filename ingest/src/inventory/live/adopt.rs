@@ -14,7 +14,8 @@ use super::hold::{Closed, End, Hold};
 use super::resync::{kind_of, watch_of};
 use super::state::{Entry, State};
 use super::version::Version;
-use crate::inventory::rows::{interface_of, is_ledger, read_back};
+use crate::inventory::draft::{interface_of, is_unlabelled, read_back};
+use crate::inventory::rows::is_ledger;
 use crate::inventory::sighting::HolderKind;
 use crate::inventory::span::Span;
 
@@ -70,6 +71,14 @@ impl State {
                 let Some((_, run, facts)) = read_back(row) else {
                     return false;
                 };
+                if hold.look.shape() != run.content && !is_open && span.end < hold.first {
+                    // Its own word of when it began is not of this look.
+                    let is_known = !is_unlabelled(row);
+                    if is_known {
+                        hold.looked_otherwise(span.end);
+                    }
+                    return !is_known;
+                }
                 if hold.look.shape() == run.content {
                     hold.by = Arc::new(hold.by.union(&run.by).copied().collect());
                     hold.first = hold.first.min(run.first);
@@ -89,6 +98,7 @@ impl State {
             // It has let go of it since.
             return true;
         }
+        let labelled = facts.labelled.range(..=run.first).next_back().copied();
         let mut hold = Hold {
             kind,
             name: name.clone(),
@@ -98,8 +108,11 @@ impl State {
             interface: interface_of(row).map(Arc::new),
             by: Arc::new(run.by),
             first: run.first.max(span.start),
+            origin: span.start,
             last: Some(span.end),
             start: Some(span.start),
+            begun: facts.starts.first().copied().filter(|_| labelled.is_some()),
+            labelled,
             anew: None,
             not_before: facts.not_before,
             came: facts.came,

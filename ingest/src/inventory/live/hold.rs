@@ -10,11 +10,12 @@ use flowaudit_rules::cluster::Owners;
 use super::compact::{Look, Name};
 use super::heard::KindId;
 use super::resync::Gap;
+use super::state::SECOND_US;
+use crate::inventory::draft::Draft;
 use crate::inventory::history::{By, Facts, Run, returned_after};
 use crate::inventory::interfaces::Interface;
 use crate::inventory::ledger::Subject;
-use crate::inventory::rows::Draft;
-use crate::inventory::sighting::{Holder, HolderKind};
+use crate::inventory::sighting::{Holder, HolderKind, UNKNOWN};
 use crate::inventory::span::Span;
 
 /// A kubelet tells the API server of what happened this much later at most: it looks every second, and writes within ten.
@@ -33,10 +34,16 @@ pub(super) struct Hold {
     pub(super) by: Arc<BTreeSet<By>>,
     /// When it was first seen so.
     pub(super) first: i64,
+    /// When it surely had the address, in whichever look.
+    pub(super) origin: i64,
     /// When it was last seen so; `None` while all of its kind is watched, and it with them.
     pub(super) last: Option<i64>,
     /// When it began by its own word.
     pub(super) start: Option<i64>,
+    /// When it began by its own word, where only rows before this one begin then.
+    pub(super) begun: Option<i64>,
+    /// When the labels that it had when it was first seen were written, by its own word.
+    pub(super) labelled: Option<i64>,
     /// When its network was made for the last time.
     pub(super) anew: Option<i64>,
     /// It cannot be older.
@@ -120,12 +127,33 @@ impl Hold {
         self.start = self.start.into_iter().chain(start).min();
     }
 
-    /// The row as long as it holds.
-    pub(super) fn row(&self, span: Span, cluster: &str, owners: &Owners) -> EndpointRow {
-        self.row_with(span, Facts::default(), cluster, owners)
+    /// It looked otherwise at `at`, before it was first seen.
+    pub(super) fn looked_otherwise(&mut self, at: i64) {
+        self.is_relooked = true;
+        self.before = self.before.max(Some(at));
+        if self.start <= Some(at) {
+            (self.start, self.labelled) = (None, None);
+        }
+        self.published = None;
     }
 
-    fn row_with(&self, span: Span, ended: Facts, cluster: &str, owners: &Owners) -> EndpointRow {
+    /// The rows as long as it holds.
+    pub(super) fn rows(
+        &self,
+        span: Span,
+        cluster: &str,
+        owners: &Owners,
+    ) -> impl Iterator<Item = EndpointRow> + use<> {
+        self.rows_with(span, Facts::default(), cluster, owners)
+    }
+
+    fn rows_with(
+        &self,
+        span: Span,
+        ended: Facts,
+        cluster: &str,
+        owners: &Owners,
+    ) -> impl Iterator<Item = EndpointRow> + use<> {
         let holder = Holder {
             kind: self.kind,
             subject: Subject {
@@ -137,14 +165,20 @@ impl Hold {
             },
             addr: self.addr.to_string(),
         };
+        let mut content = self.look.shape();
+        if span.end < self.first && self.labelled.is_some_and(|at| span.end < at + SECOND_US) {
+            // Its labels are those of later.
+            content.labels = Some(UNKNOWN.to_owned());
+        }
         let run = Run {
-            content: self.look.shape(),
+            content,
             first: self.first.min(span.end),
             last: span.end,
             by: (*self.by).clone(),
         };
         let facts = Facts {
-            starts: self.start.into_iter().collect(),
+            starts: self.start.into_iter().chain(self.begun).collect(),
+            labelled: self.labelled.into_iter().collect(),
             not_before: self.not_before,
             lingers: self.lingers,
             came: self.came,
@@ -158,7 +192,7 @@ impl Hold {
             interface: self.interface.as_deref(),
             bound: None,
         };
-        draft.row(cluster, owners)
+        draft.rows(cluster, owners)
     }
 }
 
@@ -192,9 +226,12 @@ impl Closed {
             End::Changed(at) | End::Gone(at) => Some(at.max(span.end)),
             End::Unsaid => None,
         };
-        let row = hold.row(span, "", owners);
+        let mut rows = hold.rows(span, "", owners);
+        let workload = rows
+            .next()
+            .and_then(|row| row.workload_kind.zip(row.workload));
         Closed {
-            workload: row.workload_kind.zip(row.workload),
+            workload,
             hold,
             span,
             end,
@@ -202,7 +239,7 @@ impl Closed {
         }
     }
 
-    pub(super) fn row(&self, cluster: &str) -> EndpointRow {
+    pub(super) fn rows(&self, cluster: &str) -> impl Iterator<Item = EndpointRow> {
         let facts = Facts {
             gone: match self.end {
                 End::Gone(at) => Some(at),
@@ -215,15 +252,15 @@ impl Closed {
             dated_by: self.returned.map(|_| By::NodeRuntime).into_iter().collect(),
             ..Facts::default()
         };
-        let row = self
+        let rows = self
             .hold
-            .row_with(self.span, facts, cluster, &Owners::default());
+            .rows_with(self.span, facts, cluster, &Owners::default());
         let (kind, name) = self.workload.clone().unzip();
-        EndpointRow {
-            workload_kind: kind,
-            workload: name,
+        rows.map(move |row| EndpointRow {
+            workload_kind: kind.clone(),
+            workload: name.clone(),
             ..row
-        }
+        })
     }
 
     /// When it may have held, up to `now`, if it surely did at no instant, and is not there any more in any look.
@@ -237,9 +274,9 @@ impl Closed {
         })
     }
 
-    /// Whether its end was said by somebody who could know.
+    /// Whether its end was said by somebody who could know. Whoever changes a label does not know whether it still has the address.
     pub(super) fn is_said(&self) -> bool {
-        self.hold.ended.is_some() && self.end != End::Unsaid
+        self.hold.ended.is_some() && matches!(self.end, End::Gone(_))
     }
 
     /// Its network was gone at `at`. That bounds an end that nobody said, and one that was said later; who vanished while nobody watched
@@ -300,7 +337,13 @@ pub(super) fn pass_on(span: &mut Span, is_said: bool, next: &mut Span) -> bool {
     if !is_said && span.start < next.start && late <= STATUS_LAG_US {
         span.end = span.end.min(taken_from(span.start, *next));
     }
-    span.hand_over_to(next)
+    let low = next.low;
+    let is_handed_over = span.hand_over_to(next);
+    if is_handed_over && !is_said {
+        let late = span.end.saturating_sub(STATUS_LAG_US);
+        next.low = low.max(Some(late.min(next.start)));
+    }
+    is_handed_over
 }
 
 /// Up to when one that held from `begun` on surely did, if its end is known by the next one only: that one may have begun

@@ -215,7 +215,7 @@ fn whichever_call_to_the_store_fails_the_rows_are_the_same() {
 }
 
 /// A snapshot of these pods, imported.
-fn import_pods(lake: &Lake, pods: &[Value], second: i64) {
+pub(super) fn import_pods(lake: &Lake, pods: &[Value], second: i64) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("pods.json");
     let list = json!({"apiVersion": "v1", "kind": "List", "items": pods});

@@ -159,6 +159,8 @@ impl State {
                     addr: *addr,
                     interface: Some(Arc::clone(interface)),
                     came: shown.came && watched,
+                    // In the look before it may have had this address, too.
+                    before: shown.before.filter(|_| !shown.is_relooked),
                     floor: None,
                     cut: None,
                     published: None,

@@ -233,17 +233,22 @@ impl<'l> Recorder<'l> {
         let ended = state.settled.iter().zip(&ripe);
         if is_ripe {
             let for_good = ended.clone().filter(|(_, is_ripe)| **is_ripe);
-            let for_good = for_good.map(|(closed, _)| of_vpc(closed.row(cluster)));
+            let for_good = for_good
+                .flat_map(|(closed, _)| closed.rows(cluster))
+                .map(of_vpc);
             write(batch, for_good.chain(self.endpoints.to_carry().cloned()))?;
             made.for_good = Some(ripe.clone());
         }
         batch.end(Table::Endpoints, Partition::None)?;
         let ended = ended.filter(|(_, ripe)| !is_ripe || !**ripe);
-        let ended = ended.map(|(closed, _)| of_vpc(closed.row(cluster)));
+        let ended = ended
+            .flat_map(|(closed, _)| closed.rows(cluster))
+            .map(of_vpc);
         let carried = self.endpoints.to_carry().filter(|_| !is_ripe).cloned();
         let open = state.holds();
-        let open =
-            open.map(|(hold, seen)| of_vpc(hold.row(hold.span(seen), cluster, &state.owners)));
+        let open = open
+            .flat_map(|(hold, seen)| hold.rows(hold.span(seen), cluster, &state.owners))
+            .map(of_vpc);
         write(batch, ended.chain(carried).chain(open))?;
         made.endpoints = batch.end(Table::Endpoints, Partition::None)?;
         Ok(())

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::tests::{Place, at, pod, pods, text, undated};
+use super::killed::import_pods;
+use super::tests::{Place, S, at, pod, pods, text, undated};
 
 /// A pod with this label whose container started at a second.
 fn started(label: &str, second: i64) -> Value {
@@ -63,4 +64,84 @@ fn a_new_label_is_not_as_old_as_a_container_that_was_started_again_while_nobody_
         ("a", "10.0.0.1", Some(1), 2, 20, Some(40)),
         ("a", "10.0.0.1", Some(20), 40, 65, None),
     ]);
+}
+
+/// A pod whose label somebody wrote at a second.
+fn written(label: &str, start: i64, second: i64) -> Value {
+    let mut written = pod("a", "10.0.0.1", start);
+    written["metadata"]["labels"]["app"] = label.into();
+    written["metadata"]["managedFields"] = serde_json::json!([{
+        "manager": "kubectl-label", "operation": "Update", "time": text(second),
+        "fieldsV1": {"f:metadata": {"f:labels": {"f:app": {}}}},
+    }]);
+    written
+}
+
+/// The label of each row, and between which seconds it surely was so.
+fn labels(place: &Place) -> Vec<(String, i64, i64)> {
+    let second = |us: i64| (us - at(0)).div_euclid(S);
+    let rows = place.endpoints();
+    let labels = rows.iter().map(|row| {
+        let labels: Value = serde_json::from_str(row.labels.as_deref().unwrap()).unwrap();
+        let label = labels["app"].as_str().unwrap_or("unknown").to_owned();
+        let (from, to) = (row.valid_from_us, row.valid_to_us.unwrap());
+        (label, second(from), second(to))
+    });
+    labels.collect()
+}
+
+#[track_caller]
+fn check(place: &Place, expected: &[(&str, i64, i64)]) {
+    let expected = expected.iter();
+    let expected: Vec<_> = expected
+        .map(|(label, from, to)| ((*label).to_owned(), *from, *to))
+        .collect();
+    assert_eq!(labels(place), expected, "{:#?}", place.endpoints());
+}
+
+#[test]
+fn a_label_is_as_old_as_whoever_wrote_it_says_whoever_goes_on_and_whatever_is_imported() {
+    let mut place = Place::new();
+    let web = written("web", -50, -10);
+    place.list(&pods(), 0, 1, std::slice::from_ref(&web));
+    place.progress(&pods(), 20);
+    place.commit(20).unwrap();
+    check(&place, &[("unknown", -50, -10), ("web", -9, 20)]);
+    // The next process takes up what is open, and leaves what is not.
+    place.restart();
+    place.list(&pods(), 30, 31, std::slice::from_ref(&web));
+    place.progress(&pods(), 40);
+    place.commit(40).unwrap();
+    check(&place, &[("unknown", -50, -10), ("web", -9, 40)]);
+    // An import makes both anew, of the second.
+    import_pods(place.lake, std::slice::from_ref(&web), 35);
+    place.progress(&pods(), 50);
+    place.commit(50).unwrap();
+    check(&place, &[("unknown", -50, -10), ("web", -9, 50)]);
+    // What somebody saw before takes the place of what nobody knew.
+    import_pods(place.lake, &[pod("a", "10.0.0.1", -50)], -20);
+    place.progress(&pods(), 60);
+    place.commit(60).unwrap();
+    let rows = labels(&place);
+    assert_eq!(rows[0], ("a".to_owned(), -50, -20), "{rows:?}");
+    assert!(
+        rows.iter().all(|(label, ..)| label != "unknown"),
+        "{rows:?}"
+    );
+    assert_eq!(rows.last().unwrap(), &("web".to_owned(), rows[1].1, 60));
+    assert!(rows[1].1 >= -9, "{rows:?}");
+}
+
+#[test]
+fn what_was_seen_before_the_watch_began_stays() {
+    let mut place = Place::new();
+    let web = written("web", -50, -10);
+    place.list(&pods(), 0, 1, std::slice::from_ref(&web));
+    place.progress(&pods(), 20);
+    place.commit(20).unwrap();
+    // While the same process runs on.
+    import_pods(place.lake, &[pod("a", "10.0.0.1", -50)], -20);
+    place.progress(&pods(), 30);
+    place.commit(30).unwrap();
+    check(&place, &[("a", -50, -20), ("web", 0, 30)]);
 }

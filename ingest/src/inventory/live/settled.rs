@@ -181,7 +181,9 @@ impl Settled {
         let own = numbers.iter().filter_map(|number| self.all.get(*number));
         let own = own.filter(|closed| closed.hold.uid == hold.uid);
         let own = own.map(|closed| closed.span.start);
-        own.chain([hold.begin()]).min().unwrap_or(i64::MIN)
+        own.chain([hold.begin(), hold.origin])
+            .min()
+            .unwrap_or(i64::MIN)
     }
 
     /// Whether there is a row of this holder and address.

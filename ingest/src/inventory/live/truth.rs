@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::terway::{enis, pod_eni, runtime, runtimes};
 use super::tests::{Place, S, at, finished, pod, pods, text};
 use super::*;
+use crate::inventory::sighting::UNKNOWN;
 
 /// How a pod ends, in seconds.
 #[derive(Debug, Clone, Copy)]
@@ -94,6 +95,12 @@ impl Life {
     fn last_state(&self, second: i64) -> Value {
         let mut value = pod(&self.name, &self.addr, self.start);
         value["metadata"]["labels"] = json!({"v": self.label(second)});
+        if let Some(change) = self.relabelled.filter(|change| *change <= second) {
+            value["metadata"]["managedFields"] = json!([{
+                "manager": "kubectl-label", "operation": "Update", "time": text(change),
+                "fieldsV1": {"f:metadata": {"f:labels": {"f:v": {}}}},
+            }]);
+        }
         if !self.is_dated {
             value["status"]["conditions"] = json!([]);
             value["status"]["containerStatuses"] = json!([]);
@@ -448,7 +455,7 @@ pub(super) fn check(
             assert!(in_gap || outside, "{life:?} is in no row, gaps {gaps:?}");
             continue;
         }
-        for (number, row) in own.iter().enumerate() {
+        for row in &own {
             let (from, to) = (row.valid_from_us, row.valid_to_us.unwrap());
             assert!(from <= to, "{row:?}");
             assert!(
@@ -458,25 +465,11 @@ pub(super) fn check(
             // Without a word of its end, an address is known as far as the API server knew.
             let known = life.terminal().max(life.release);
             assert!(to <= at(known), "core ends too late: {row:?} {life:?}");
-            let first: chrono::DateTime<chrono::Utc> = serde_json::from_str::<Value>(&row.evidence)
-                .unwrap()["first_seen"]
-                .as_str()
-                .unwrap()
-                .parse()
-                .unwrap();
-            let seen = first.timestamp_micros().max(at(life.start + life.lag));
-            // What it looked like before it was seen, when it began or when it finished, is not known.
-            let by_its_word = first.timestamp_micros() <= at(life.start + life.lag)
-                || (life.is_dated && first.timestamp_micros() == to)
-                || life.finish().is_some_and(|finish| {
-                    (at(finish) - 1..=at(finish)).contains(&first.timestamp_micros())
-                });
-            for us in [from, seen, to] {
-                // Of one that looked otherwise before, nothing is said of a time in which it may have.
-                let is_known = us >= seen && !by_its_word || us == from && number > 0;
-                if !is_known {
-                    continue;
-                }
+            if row.labels.as_deref() == Some(UNKNOWN) {
+                assert!(life.relabelled.is_some(), "{row:?} {life:?}");
+                continue;
+            }
+            for us in [from, to] {
                 let label = json!({"v": life.label((us - at(0)).div_euclid(S))}).to_string();
                 assert_eq!(
                     row.labels.as_deref(),
@@ -520,6 +513,10 @@ pub(super) fn check(
         if is_forced && !unseen && word.is_some_and(|word| (life.gone()..=until).contains(&word)) {
             let core = own.iter().filter_map(|row| row.valid_to_us).max();
             let back = at(life.release).max(core.unwrap_or(i64::MIN));
+            // Or that the next one had the address, if that was written down before.
+            let next = lives.iter().filter(|next| next.addr == life.addr);
+            let next = next.map(|next| at(next.start)).filter(|next| *next >= back);
+            let back = next.filter(|next| *next <= until).min().unwrap_or(back);
             assert!(
                 high.clone().max().unwrap() - back < 1000,
                 "its end is open: {own:?} {life:?}"

@@ -255,8 +255,17 @@ pub fn read(
 fn slim(mut body: Value) -> Value {
     const OF_PODS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
     const OF_CONTAINERS: [&str; 3] = ["name", "ports", "restartPolicy"];
-    if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.remove("managedFields");
+    if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut)
+        && let Some(managed) = metadata.remove("managedFields")
+    {
+        let wrote_labels = managed.as_array().into_iter().flatten().filter(|entry| {
+            let has = |fields: &str| entry.pointer(fields).is_some();
+            has("/fieldsV1/f:metadata/f:labels") && !has("/fieldsV1/f:spec")
+        });
+        let wrote_labels: Vec<Value> = wrote_labels.cloned().collect();
+        if !wrote_labels.is_empty() {
+            metadata.insert("managedFields".to_owned(), wrote_labels.into());
+        }
     }
     // Of nodes that is most of what they have: the images on them, and what each container could mount.
     let of_node = body.get("kind").is_some_and(|kind| kind == "Node");

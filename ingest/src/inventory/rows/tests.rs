@@ -4,6 +4,7 @@ use flowaudit_rules::kubernetes;
 use proptest::prelude::*;
 
 use super::super::read::{Content, LeftOut, Part};
+use super::super::sighting::us;
 use super::super::{Coverage, learn, moments};
 use super::*;
 
@@ -42,6 +43,13 @@ impl Life {
         } else {
             "a"
         };
+        let written = self.relabelled.filter(|change| *change <= at);
+        let written = written.map(|change| {
+            serde_json::json!({
+                "manager": "kubectl-label", "operation": "Update", "time": text(change),
+                "fieldsV1": {"f:metadata": {"f:labels": {"f:v": {}}}},
+            })
+        });
         let mut status = serde_json::json!({
             "phase": "Pending",
             "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": text(self.scheduled)}],
@@ -64,7 +72,8 @@ impl Life {
         Some(serde_json::json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": self.name, "namespace": if self.name.len().is_multiple_of(2) { "shop" } else { "web" },
-                "uid": self.name, "creationTimestamp": text(self.scheduled), "labels": {"v": label}},
+                "uid": self.name, "creationTimestamp": text(self.scheduled), "labels": {"v": label},
+                "managedFields": written.into_iter().collect::<Vec<_>>()},
             "spec": {"hostNetwork": self.host_network},
             "status": status,
         }))
@@ -248,6 +257,16 @@ fn check_true(rows: &Rows, lives: &[Life]) -> Result<(), TestCaseError> {
             row,
             life
         );
+        let changed = life
+            .relabelled
+            .map_or(i64::MAX, |change| epoch() + change * S);
+        match row.labels.as_deref() {
+            Some(r#"{"v":"a"}"#) => prop_assert!(to <= changed, "{:?} {:?}", row, life),
+            Some(r#"{"v":"b"}"#) => {
+                prop_assert!(changed <= row.valid_from_us, "{:?} {:?}", row, life)
+            }
+            labels => prop_assert_eq!(labels, Some(sighting::UNKNOWN)),
+        }
     }
     for life in lives {
         let rows: Vec<_> = rows
@@ -389,6 +408,47 @@ fn new_labels_are_a_new_row_of_the_same_pod() {
     );
     assert_ne!(rows.endpoints[0].labels, rows.endpoints[1].labels);
     assert_eq!(rows.endpoints[0].uid, rows.endpoints[1].uid);
+}
+
+/// The label of each row with the seconds between which it held.
+fn labels(rows: &Rows) -> Vec<(String, i64, i64)> {
+    let second = |us: i64| (us - epoch()).div_euclid(S);
+    let rows = rows.endpoints.iter().filter(|row| row.addr == "10.0.0.1");
+    let labels = rows.map(|row| {
+        let labels = row.labels.clone().unwrap_or_default();
+        let (from, to) = (row.valid_from_us, row.valid_to_us.unwrap());
+        (labels, second(from), second(to))
+    });
+    labels.collect()
+}
+
+#[test]
+fn labels_are_as_old_as_whoever_wrote_them_last_says() {
+    let lives = [Life {
+        relabelled: Some(60),
+        ..life("a", 10, 500, 505)
+    }];
+    let [unknown, a, b] = ["null", r#"{"v":"a"}"#, r#"{"v":"b"}"#].map(str::to_owned);
+    let late = || vec![snapshot(&lives, 70)];
+    let rows = import(&[late()]);
+    // Written within that second, so a second later they surely were.
+    assert_eq!(labels(&rows), [(unknown, 10, 60), (b.clone(), 61, 70)]);
+    assert_eq!(import(&[late(), late()]), rows);
+    // Who had been seen with others before is known.
+    let early = || vec![snapshot(&lives, 50)];
+    let both = import(&[late(), early()]);
+    assert_eq!(labels(&both), [(a, 10, 50), (b, 70, 70)]);
+    assert_eq!(import(&[early(), late()]), both);
+}
+
+#[test]
+fn labels_that_were_written_after_a_pod_had_finished_are_not_those_it_had() {
+    let lives = [Life {
+        relabelled: Some(102),
+        ..life("a", 10, 100, 105)
+    }];
+    let rows = import(&[vec![snapshot(&lives, 103)]]);
+    assert_eq!(labels(&rows), [("null".to_owned(), 10, 100)]);
 }
 
 #[test]

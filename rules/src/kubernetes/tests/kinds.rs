@@ -114,6 +114,51 @@ fn everything_of_a_pod() {
     assert_eq!(pod.times.finished, None, "one container still runs");
 }
 
+/// When the labels of a pod were written by others than who made it, with these managed fields.
+fn labelled(managed: &str) -> Option<String> {
+    let text = FULL_POD.replace("[{manager: kubelet}]", managed);
+    pod_of(&text).times.labelled.map(|at| at.to_rfc3339())
+}
+
+#[test]
+fn managed_fields_say_who_wrote_labels_and_when() {
+    let entry = |time: &str, fields: &str| {
+        format!("{{manager: x, time: '2026-11-24T{time}Z', fieldsV1: {{{fields}}}}}")
+    };
+    let labels = "f:metadata: {f:labels: {f:app: {}}}";
+    let creator = entry(
+        "08:30:00",
+        &format!("{labels}, f:spec: {{f:containers: {{}}}}"),
+    );
+    let at = |entries: &[String]| labelled(&format!("[{}]", entries.join(", ")));
+    assert_eq!(labelled("[{manager: kubelet}]"), None);
+    assert_eq!(
+        at(std::slice::from_ref(&creator)),
+        None,
+        "whatever he wrote last"
+    );
+    let others = [
+        creator,
+        entry("08:10:00", labels),
+        entry("08:20:00", labels),
+    ];
+    assert_eq!(at(&others).as_deref(), Some("2026-11-24T08:20:00+00:00"));
+    let annotated = entry("08:10:00", "f:metadata: {f:annotations: {}}");
+    assert_eq!(at(&[annotated]), None);
+    let made = entry("08:00:00", labels);
+    assert_eq!(at(&[made]), None, "when it was made");
+    // They are for the API server alone, and nobody is told what is wrong with them.
+    for odd in [
+        "7",
+        "{}",
+        "[7]",
+        "[{time: 7, fieldsV1: {f:metadata: {f:labels: 7}}}]",
+        "[{time: soon, fieldsV1: {f:metadata: {f:labels: {}}}}]",
+    ] {
+        assert_eq!(labelled(odd), None, "{odd}");
+    }
+}
+
 #[test]
 fn a_pod_has_finished_when_every_container_has() {
     let text = FULL_POD.replace(
