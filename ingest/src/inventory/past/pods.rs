@@ -124,10 +124,15 @@ impl Past {
         };
         let bound = self.bound.get(&object.uid).copied();
         let shape = shape_of(&pod, known.as_ref(), entry);
+        let is_known = known.as_ref().is_some_and(OfPod::is_labelled);
         for held in &mut held {
             held.facts.not_before = held.facts.not_before.max(bound);
             held.facts.came |= bound.is_some_and(|bound| self.has_run(bound));
-            held.shape.labels.clone_from(&shape.labels);
+            // Of one that was not known its own word tells more.
+            let says_otherwise = held.shape.labels.as_deref() == Some(sighting::UNKNOWN);
+            if is_known || !says_otherwise {
+                held.shape.labels.clone_from(&shape.labels);
+            }
         }
         let cut = self.cut.remove(&object.uid);
         if let Some(cut) = cut.filter(|cut| cut.held) {
