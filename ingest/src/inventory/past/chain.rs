@@ -395,7 +395,7 @@ fn named(text: &str, uid: &str) -> String {
 }
 
 /// Whether the labels of a holder are known.
-fn is_labelled(held: &Held) -> bool {
+pub(super) fn is_labelled(held: &Held) -> bool {
     held.shape.labels.as_deref() != Some(sighting::UNKNOWN)
 }
 

@@ -22,7 +22,7 @@ use serde_json::Value;
 use super::super::history::{By, Facts, SKEW_US};
 use super::super::sighting::{self, Held, Shape, us};
 use super::super::watch;
-use super::chain::{Key, Last, OfPod, Written};
+use super::chain::{Key, Last, OfPod, Written, is_labelled};
 use super::declared::{APART_US, by, key_of, key_of_entry, read};
 use super::entry::Entry;
 use super::{Past, second};
@@ -124,13 +124,16 @@ impl Past {
         };
         let bound = self.bound.get(&object.uid).copied();
         let shape = shape_of(&pod, known.as_ref(), entry);
-        let is_known = known.as_ref().is_some_and(OfPod::is_labelled);
+        let last = self.chains.get(&key).filter(|last| last.uid == object.uid);
+        let had_labels = |held: &Held| {
+            let mut before = last.into_iter().flat_map(Last::holders);
+            before.any(|before| before.holder == held.holder && is_labelled(before))
+        };
         for held in &mut held {
             held.facts.not_before = held.facts.not_before.max(bound);
             held.facts.came |= bound.is_some_and(|bound| self.has_run(bound));
-            // Of one that was not known its own word tells more.
-            let says_otherwise = held.shape.labels.as_deref() == Some(sighting::UNKNOWN);
-            if is_known || !says_otherwise {
+            // Of when it is met only now, its own word tells more.
+            if is_labelled(held) || had_labels(held) {
                 held.shape.labels.clone_from(&shape.labels);
             }
         }

@@ -69,16 +69,17 @@ fn labels_of_a_lost_pod_are_not_those_it_began_with() {
         {"manager": "kubectl-label", "time": text(60_000), "fieldsV1": {"f:metadata": {"f:labels": {"f:tier": {}}}}},
     ]);
     let collector = "system:serviceaccount:kube-system:pod-garbage-collector";
-    let status = write(
-        90_000,
-        collector,
-        "patch",
-        "pods/status",
-        [json!({}), known],
-    );
-    let (rows, ..) = told(&[status]);
-    check(&rows, &[(5_000, 5_000, Some(5_000), None)]);
-    assert!(rows[0].4.starts_with("10.0.0.1 null"), "{}", rows[0].4);
+    let write = |at_ms, verb, resource, sent| {
+        write(at_ms, collector, verb, resource, [sent, known.clone()])
+    };
+    let status = write(90_000, "patch", "pods/status", json!({}));
+    let now = json!({"gracePeriodSeconds": 0, "preconditions": {"uid": "u1"}});
+    let removed = write(95_000, "delete", "pods", now);
+    for log in [&[status.clone()][..], &[status, removed]] {
+        let (rows, ..) = told(log);
+        check(&rows, &[(5_000, 5_000, Some(5_000), None)]);
+        assert!(rows[0].4.starts_with("10.0.0.1 null"), "{}", rows[0].4);
+    }
 }
 
 #[test]
