@@ -320,6 +320,17 @@ impl Closed {
         }
     }
 
+    /// All that is sure is that it held at `ended`, before it was first seen like this; what it looked like then is not known.
+    pub(super) fn move_to(&mut self, ended: i64) {
+        if self.hold.is_relooked {
+            // That it did not look so yet does not bound when it began to hold.
+            self.span.low = self.hold.floor.max(self.hold.not_before);
+            self.hold.labelled = self.hold.labelled.max(Some(self.hold.first));
+        }
+        self.span.low = self.span.low.map(|low| low.min(ended));
+        (self.span.start, self.span.end) = (ended, ended);
+    }
+
     /// It was not its any more after `at`, as became known later. False where nothing sure is left of it.
     pub(super) fn cut(&mut self, at: i64) -> bool {
         if self.span.end > at {

@@ -66,6 +66,25 @@ fn a_new_label_is_not_as_old_as_a_container_that_was_started_again_while_nobody_
     ]);
 }
 
+#[test]
+fn who_had_let_go_before_it_was_first_seen_held_it_since_it_was_there() {
+    let mut place = Place::new();
+    place.list(&pods(), 0, 1, &[]);
+    place.progress(&pods(), 5);
+    let mut short = undated("a", "10.0.0.1");
+    place.put(&short, 10);
+    short["metadata"]["labels"]["app"] = "db".into();
+    place.put(&short, 12);
+    short["status"]["phase"] = "Succeeded".into();
+    short["status"]["containerStatuses"] =
+        serde_json::json!([{"state": {"terminated": {"finishedAt": text(9)}}}]);
+    place.put(&short, 14);
+    place.commit(20).unwrap();
+    // What it looked like then, nobody saw.
+    check(&place, &[("unknown", 9, 9)]);
+    place.check(&[("a", "10.0.0.1", Some(1), 9, 9, Some(14))]);
+}
+
 /// A pod whose label somebody wrote at a second.
 fn written(label: &str, start: i64, second: i64) -> Value {
     let mut written = pod("a", "10.0.0.1", start);

@@ -115,7 +115,7 @@ impl Settled {
                 self.dropped.extend(closed.hold.published);
                 return is_told;
             }
-            (closed.span.start, closed.span.end) = (ended, ended);
+            closed.move_to(ended);
         }
         let hold = closed.hold.clone();
         for other in self.others(&hold) {
