@@ -110,11 +110,12 @@ fn instants(from: i64, to: i64) -> [i64; 3] {
     [from, i64::midpoint(from, to), to]
 }
 
-/// What is wrong with the rows of pods. `missed` are the times in which the recorder did not listen, and `until` the end of the story.
+/// What is wrong with the rows of pods. `missed` are the times in which the recorder did not listen, `gaps` those of which the lake says
+/// that somebody may be in no row, and `until` is the end of the story.
 pub(crate) fn mistakes(
     lives: &[Life],
     rows: &[EndpointRow],
-    missed: &[Range<i64>],
+    (missed, gaps): (&[Range<i64>], &[Range<i64>]),
     until: i64,
 ) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -122,12 +123,17 @@ pub(crate) fn mistakes(
         let mut own: Vec<_> = rows.iter().filter(|row| row.name == life.name).collect();
         own.sort_by_key(|row| row.valid_from_us);
         if own.is_empty() {
-            // Whoever was told of only while nobody listened.
-            let told = life.shown - RECEIPT..life.told().saturating_add(RECEIPT);
-            let mut hidden = missed.iter();
-            if !hidden.any(|missed| missed.start <= told.start && told.end <= missed.end + RECEIPT)
-            {
-                wrong.push(format!("in no row: {life:?}"));
+            // Whoever was told of only while nobody listened, or in the burst after a list and without a word of when.
+            let told = life.shown - RECEIPT..life.told();
+            let is_within = |missed: &Range<i64>, slack: i64| {
+                missed.start <= told.start + slack && told.end <= missed.end
+            };
+            let is_missed = missed.iter().any(|missed| is_within(missed, 0));
+            // A gap begins when the kind was last heard, by the clock by which the pod was heard of.
+            if !is_missed && !gaps.iter().any(|gap| is_within(gap, 2 * RECEIPT)) {
+                wrong.push(format!(
+                    "in no row: {life:?}, missed {missed:?}, gaps {gaps:?}"
+                ));
             }
             continue;
         }

@@ -11,7 +11,8 @@ use std::time::Duration;
 use flowaudit_analyze::Settings;
 use flowaudit_analyze::hour::Inventory;
 use flowaudit_analyze::identify::Stretch;
-use flowaudit_lake::Lake;
+use flowaudit_lake::table::gaps::GapRow;
+use flowaudit_lake::{Lake, read};
 use serde_json::json;
 
 use crate::chain::{Chain, Dice, asked};
@@ -139,7 +140,11 @@ fn what_the_lake_says_of_a_random_story_was_so() {
     let inventory = Inventory::read(&lake, &snapshot, all).unwrap();
     let mut rows = inventory.endpoints.clone();
     rows.retain(|row| row.kind == "pod");
-    let mut wrong = mistakes(&lives, &rows, &missed, end);
+    let mut gaps: Vec<GapRow> = read::rows(&lake, &snapshot).unwrap();
+    gaps.retain(|gap| gap.source.ends_with("//Pod"));
+    let gaps = gaps.iter().map(|gap| gap.from_us..gap.to_us);
+    let gaps: Vec<_> = gaps.collect();
+    let mut wrong = mistakes(&lives, &rows, (&missed, &gaps), end);
     for (kind, name, versions, state) in [
         ("Namespace", "shop", &declared.teams, TEAM),
         ("NetworkPolicy", "deny", &declared.policies, SELECTED),
