@@ -116,8 +116,7 @@ impl<'k> Draft<'k> {
         let first = self.run.first;
         let written = self.facts.labelled.range(..=first).next_back()?;
         let since = first.min(written.saturating_add(CUT_US)).min(self.span.end);
-        let is_known = self.run.content.labels.as_deref() != Some(UNKNOWN);
-        (is_known && self.span.start < since).then_some(since)
+        (self.run.content.is_labelled() && self.span.start < since).then_some(since)
     }
 
     fn row(

@@ -113,6 +113,18 @@ pub struct Shape {
     pub owner: Option<(String, String)>,
 }
 
+impl Shape {
+    /// Whether its labels are known.
+    pub(super) fn is_labelled(&self) -> bool {
+        self.labels.as_deref() != Some(UNKNOWN)
+    }
+
+    /// Nobody knows what its labels were.
+    pub(super) fn forget_labels(&mut self) {
+        self.labels = Some(UNKNOWN.to_owned());
+    }
+}
+
 /// What one object, seen at one time, says about one address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
@@ -187,7 +199,7 @@ pub fn held_with(object: &Object, at: i64, further: &[std::net::IpAddr]) -> Vec<
                 let is_dated = held_at.is_some_and(|held| held < at);
                 if labelled > at.saturating_add(SKEW_US) || is_dated && Some(labelled) >= held_at {
                     // It had given its addresses back before they were written.
-                    shape.labels = Some(UNKNOWN.to_owned());
+                    shape.forget_labels();
                 } else {
                     // Whichever clock that is by: as it is now it was when it was seen.
                     facts.labelled.insert(labelled.min(at));

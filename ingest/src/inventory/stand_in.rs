@@ -8,25 +8,18 @@
 use std::collections::BTreeSet;
 
 use super::history::{By, History, Run};
-use super::sighting::{Shape, UNKNOWN};
-
-fn is_unlabelled(shape: &Shape) -> bool {
-    shape.labels.as_deref() == Some(UNKNOWN)
-}
+use super::sighting::Shape;
 
 /// A holder was seen to be like this.
 pub(super) fn see(history: &mut History<Shape>, at: i64, shape: &Shape, by: By, covering: &[i64]) {
-    if is_unlabelled(shape) {
-        let labelled = history
-            .runs()
-            .iter()
-            .find(|run| !is_unlabelled(&run.content));
+    if !shape.is_labelled() {
+        let labelled = history.runs().iter().find(|run| run.content.is_labelled());
         let labelled = labelled.filter(|_| by == By::AuditRequest);
         let shape = labelled.map_or(shape, |run| &run.content).clone();
         return history.see(at, shape, by, covering);
     }
     let only_sent = BTreeSet::from([By::AuditRequest]);
-    let is_stand_in = |run: &Run<Shape>| is_unlabelled(&run.content) && run.by == only_sent;
+    let is_stand_in = |run: &Run<Shape>| !run.content.is_labelled() && run.by == only_sent;
     let stand_ins = history.take_out(is_stand_in);
     history.see(at, shape.clone(), by, covering);
     for run in stand_ins {

@@ -144,7 +144,7 @@ pub fn ended(object: &Object, gone: Option<i64>) -> Vec<Held> {
             let runs_on = is_alone && finished.is_none();
             let mut shape = held.shape;
             if at.is_some_and(|at| held.facts.labelled.last() >= Some(&at)) {
-                shape.labels = Some(sighting::UNKNOWN.to_owned());
+                shape.forget_labels();
             }
             Held {
                 at,

@@ -15,7 +15,7 @@ use crate::inventory::draft::Draft;
 use crate::inventory::history::{By, Facts, Run, returned_after};
 use crate::inventory::interfaces::Interface;
 use crate::inventory::ledger::Subject;
-use crate::inventory::sighting::{Holder, HolderKind, UNKNOWN};
+use crate::inventory::sighting::{Holder, HolderKind};
 use crate::inventory::span::Span;
 
 /// A kubelet tells the API server of what happened this much later at most: it looks every second, and writes within ten.
@@ -168,7 +168,7 @@ impl Hold {
         let mut content = self.look.shape();
         if span.end < self.first && self.labelled.is_some_and(|at| span.end < at + SECOND_US) {
             // Its labels are those of later.
-            content.labels = Some(UNKNOWN.to_owned());
+            content.forget_labels();
         }
         let run = Run {
             content,

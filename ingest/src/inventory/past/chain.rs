@@ -33,13 +33,6 @@ pub(super) struct Written {
     pub(super) relabels: bool,
 }
 
-impl OfPod {
-    /// Whether its labels are known.
-    pub(super) fn is_labelled(&self) -> bool {
-        self.shape.labels.as_deref() != Some(sighting::UNKNOWN)
-    }
-}
-
 /// What is known of one object up to its latest write.
 #[derive(Debug)]
 pub(super) struct Last {
@@ -288,7 +281,8 @@ impl Last {
                 *pending = Pending::begin(Held { at, ..held }, true, by, moment);
                 continue;
             }
-            if pending.waits && is_labelled(&held) && written.continuous && !written.relabels {
+            if pending.waits && held.shape.is_labelled() && written.continuous && !written.relabels
+            {
                 // Nobody wrote labels in between: it had these all the time.
                 pending.held.shape = held.shape.clone();
                 pending.waits = false;
@@ -394,14 +388,9 @@ fn named(text: &str, uid: &str) -> String {
     version.to_string()
 }
 
-/// Whether the labels of a holder are known.
-pub(super) fn is_labelled(held: &Held) -> bool {
-    held.shape.labels.as_deref() != Some(sighting::UNKNOWN)
-}
-
 impl Pending {
     fn begin(held: Held, is_firm: bool, by: By, moment: &mut Moment) -> Pending {
-        let waits = !is_labelled(&held);
+        let waits = !held.shape.is_labelled();
         let seen = Held {
             at: held.at.filter(|_| !waits),
             ..held.clone()
@@ -427,7 +416,7 @@ impl Pending {
 
     fn put(&self, held: Held, by: By, moment: &mut Moment) {
         // By this word it stands for itself, see `inventory::stand_in`.
-        let is_itself = self.is_firm && !is_labelled(&held);
+        let is_itself = self.is_firm && !held.shape.is_labelled();
         moment
             .gathered
             .add(held, if is_itself { By::Audit } else { by });

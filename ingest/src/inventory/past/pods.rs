@@ -22,7 +22,7 @@ use serde_json::Value;
 use super::super::history::{By, Facts, SKEW_US};
 use super::super::sighting::{self, Held, Shape, us};
 use super::super::watch;
-use super::chain::{Key, Last, OfPod, Written, is_labelled};
+use super::chain::{Key, Last, OfPod, Written};
 use super::declared::{APART_US, by, key_of, key_of_entry, read};
 use super::entry::Entry;
 use super::{Past, second};
@@ -127,13 +127,13 @@ impl Past {
         let last = self.chains.get(&key).filter(|last| last.uid == object.uid);
         let had_labels = |held: &Held| {
             let mut before = last.into_iter().flat_map(Last::holders);
-            before.any(|before| before.holder == held.holder && is_labelled(before))
+            before.any(|before| before.holder == held.holder && before.shape.is_labelled())
         };
         for held in &mut held {
             held.facts.not_before = held.facts.not_before.max(bound);
             held.facts.came |= bound.is_some_and(|bound| self.has_run(bound));
             // Of when it is met only now, its own word tells more.
-            if is_labelled(held) || had_labels(held) {
+            if held.shape.is_labelled() || had_labels(held) {
                 held.shape.labels.clone_from(&shape.labels);
             }
         }
@@ -144,7 +144,7 @@ impl Past {
             held.iter_mut().for_each(since);
         }
         // Those of whom nothing but times was seen before are met only now.
-        let first = known.as_ref().filter(|known| known.is_labelled());
+        let first = known.as_ref().filter(|known| known.shape.is_labelled());
         let changed = match first {
             None => {
                 let changed = known.as_ref().and_then(|known| known.changed);

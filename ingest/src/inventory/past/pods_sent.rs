@@ -155,7 +155,7 @@ impl Past {
             return;
         }
         if !is_whole {
-            of_pod.shape.labels = Some(sighting::UNKNOWN.to_owned());
+            of_pod.shape.forget_labels();
         }
         of_pod.may_have_ended = (of_pod.may_have_ended || !is_whole) && !shows_addresses;
         of_pod.node_addresses.extend(&pod.host_addresses);
@@ -250,7 +250,7 @@ impl Past {
             answered: entry.received,
             ..self.written(entry, By::AuditRequest, last_at)
         };
-        let is_unlabelled = !of_pod.is_labelled();
+        let is_unlabelled = !of_pod.shape.is_labelled();
         let bound = self.bound.get(uid).copied();
         for held in &mut held {
             held.shape = of_pod.shape.clone();
